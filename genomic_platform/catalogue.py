@@ -1,0 +1,24 @@
+"""Every asset of the graph by name, and how its content is stored: what steps hand on and what `export` can give."""
+
+from __future__ import annotations
+
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.candidate import FittedCandidate
+from genomic_platform.program import RECIPES
+from genomic_platform.schemas import genotypes, phenotypes, predictions
+from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
+
+TABLES = (
+    phenotypes.TRIAL_RECORDS, phenotypes.LINE_RECORDS, phenotypes.ENVIRONMENT_RECORDS,
+    phenotypes.ENVIRONMENT_FEATURES, phenotypes.LINE_MEANS, phenotypes.TRAINING_SET,
+    genotypes.GENOTYPE_QC, genotypes.POPULATION_STRUCTURE, genotypes.RELATIONSHIP_MATRIX,
+    predictions.MODEL_COMPARISON, predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
+    predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
+)
+
+ASSETS: dict[str, Codec] = {
+    **{contract.name: TableCodec(contract) for contract in TABLES},
+    "genotype_batch": FolderCodec(GenotypeTable.open),
+    "genotype_panel": FolderCodec(GenotypeTable.open),
+    **{recipe: FolderCodec(FittedCandidate.load, circumstances=("run.json",)) for recipe in RECIPES},
+}

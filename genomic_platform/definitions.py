@@ -1,0 +1,33 @@
+"""The one entry point of the asset graph: what `workspace.yaml`, `dg` and the command line load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+
+def build_definitions(resources: Mapping[str, Any] | None = None,
+                      loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
+    """Assets and checks found in `defs/`, its job and sensor, in process; `resources` default to the workspace set.
+
+    Not `load_from_defs_folder`: it looks for pyproject.toml, which an installed package does not have.
+    """
+    from genomic_platform import defs
+    from genomic_platform.defs.jobs import train_season
+    from genomic_platform.defs.monitoring.sensors import landing_sensor
+    from genomic_platform.io_managers.versioned import resources_of
+    from genomic_platform.settings import read_settings
+    from genomic_platform.workspace import FOLDER
+
+    return dg.Definitions(
+        assets=dg.load_assets_from_package_module(defs, include_specs=True),
+        asset_checks=dg.load_asset_checks_from_package_module(defs),
+        jobs=[train_season], sensors=[landing_sensor], executor=dg.in_process_executor,
+        resources=resources or resources_of(read_settings().workspace or FOLDER), loggers=loggers)
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    return build_definitions()

@@ -1,0 +1,95 @@
+"""The landing sensor: a new season or a changed file starts a run for it; one cause starts one run."""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from genomic_platform.defs.partitions import field_season
+from genomic_platform.errors import GenomicPlatformError, InputError, StoreUnavailable
+from genomic_platform.executors.season_queue import PROGRAM_TAG
+from genomic_platform.io_managers.versioned import WorkspaceResource
+from genomic_platform.landing.files import Landing
+from genomic_platform.landing.state import season_states
+from genomic_platform.orphans import end_orphans
+from genomic_platform.program import RESULT_SECTIONS, FieldSeason, Program
+from genomic_platform.settings import read_settings
+from genomic_platform.stores.assets import RELEASE, AssetStore
+from genomic_platform.workspace import Workspace
+
+_SETTINGS = read_settings()
+
+
+@dg.sensor(name="landing_sensor", job_name=_SETTINGS.season_job, minimum_interval_seconds=_SETTINGS.sensor_seconds,
+           default_status=dg.DefaultSensorStatus.RUNNING)
+def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceResource) -> dg.SensorResult:
+    """Looks at every programme's landing files; acts when they were the same at two looks in a row.
+
+    Compares landing digests with the published ones, never times. A label that does not fit the calendar starts nothing
+    and is said in the tick. The cursor keeps each programme's last look and whether it was acted on.
+    """
+    before: dict[str, dict[str, Any]] = json.loads(context.cursor or "{}")
+    after, requests, said = {}, [], []
+    opened = workspace.open()
+    for name in opened.program_folders():
+        _end_orphans(context, opened, name)
+        try:
+            look, found, message = _look(opened.program(name), before.get(name, {}), opened)
+        except (GenomicPlatformError, OSError) as error:
+            look, found, message = {}, [], f"refused: {error}"
+        after[name] = look
+        requests += found
+        if message:
+            said.append(f"{name}: {message}")
+    for message in said:
+        context.log.info(message)
+    new = [r.partition_key for r in requests if r.partition_key]
+    return dg.SensorResult(
+        run_requests=requests, cursor=json.dumps(after, sort_keys=True),
+        skip_reason=None if requests else dg.SkipReason("; ".join(said) or "landing files are as published"),
+        dynamic_partitions_requests=[field_season.build_add_request(new)] if new else [])
+
+
+def _look(program: Program, before: dict[str, Any],
+          workspace: Workspace) -> tuple[dict[str, Any], list[dg.RunRequest], str]:
+    """One programme: the look to remember, the runs it asks for, and what to say."""
+    landing = Landing(program)
+    signature = f"{landing.signature()} {program.settings_digest('calendar', *RESULT_SECTIONS)}"
+    if signature != before.get("signature"):
+        return {"signature": signature, "acted": False}, [], "files are new or changed; waiting for them to rest"
+    if before.get("acted"):
+        return before, [], before.get("said", "")
+    main = AssetStore(workspace.store, program.name)
+    try:
+        states = season_states(landing, main)
+    except InputError as error:
+        said = f"refused: {error}"
+        return {"signature": signature, "acted": True, "said": said}, [], said
+    odd = [s.season for s in states if not program.calendar.fits(s.season)]
+    said = f"labels outside the calendar, repair them or program.toml: {', '.join(odd)}" if odd else ""
+    due = [] if odd else [s for s in states if s.state != "published"]
+    settings = program.settings_digest(*RESULT_SECTIONS)[:12]
+    requests = [_request(FieldSeason(program.name, s.season), f"{s.digest}:{settings}", main) for s in due]
+    after = said or (f"asked for season {', '.join(s.season for s in due)} at an earlier look" if due else "")
+    return {"signature": signature, "acted": True, "said": after}, requests, said
+
+
+def _request(season: FieldSeason, cause: str, main: AssetStore) -> dg.RunRequest:
+    """A run of the season for these landing rows and settings in place of its present release.
+
+    The release is part of the key, since a key never fires twice and a file may be put back to what it was.
+    """
+    release = main.record(RELEASE, season.season)
+    return dg.RunRequest(run_key=f"{season.key}:{cause}:{release.run_id if release else ''}",
+                         partition_key=season.key, tags={PROGRAM_TAG: season.program})
+
+
+def _end_orphans(context: dg.SensorEvaluationContext, workspace: Workspace, program: str) -> None:
+    """A run whose process was killed must not hold the queue; while somebody holds the turn, none is."""
+    try:
+        with workspace.turn(program):
+            ended = end_orphans(context.instance, program)
+    except StoreUnavailable:
+        return
+    for run_id in ended:
+        context.log.info(f"{program}: the process of run {run_id} was killed; marked as failed")

@@ -1,0 +1,95 @@
+"""Registry: the decision record, the champion's values, the ranking, and the release that publishes the season."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from genomic_platform.champions import champions, index_goals
+from genomic_platform.defs.failures import as_failure
+from genomic_platform.defs.partitions import field_season
+from genomic_platform.defs.season_asset import OWNERS, Season, open_season, season_asset
+from genomic_platform.errors import GenomicPlatformError
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.candidate import FittedCandidate
+from genomic_platform.models.comparison import Candidate, decide
+from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.models.selection import selection_index as rank_lines
+from genomic_platform.program import RESULT_SECTIONS
+from genomic_platform.results import plots
+from genomic_platform.stores.release import publish, release_record
+
+#: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
+LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure"]
+
+
+def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
+    shown = table.select("trait", "decision", "recipe", "challenger", "trained_through", "n_train",
+                         pl.col("reasons").list.join("; "))
+    return {"decisions": plots.markdown_table(shown)}
+
+
+@season_asset(group="registry", code_version="1", kinds={"mlflow"}, settings=("candidates",),
+              history=("registered_model",), describe=_describe_decisions)
+def registered_model(season: Season, model_comparison: pl.DataFrame, genomic_blup: FittedCandidate,
+                     kernel: FittedCandidate, training_set: pl.DataFrame,
+                     genotype_panel: GenotypeTable) -> pl.DataFrame:
+    """The decision of each trait: which recipe is champion after this season, and why."""
+    fitted = {"genomic_blup": genomic_blup, "kernel": kernel}
+    candidates = [Candidate(r, season.data_version(r), fitted[r].values) for r in season.program.file.candidates]
+    previous = season.read("registered_model", season.previous) if season.previous else None
+    known = TrainingSet(season.label, training_set, genotype_panel)
+    return decide(known, model_comparison, candidates, previous=previous,
+                  previous_values=season.read("breeding_values", season.previous) if season.previous else None)
+
+
+@season_asset(group="registry", code_version="1", describe=lambda season, table: {
+    "mean_reliability": table["genotypic_value_reliability"].mean(),
+    "reliability": plots.distribution(table, "genotypic_value_reliability",
+                                      dict.fromkeys(season.units, "reliability"))})
+def breeding_values(season: Season, registered_model: pl.DataFrame, genomic_blup: FittedCandidate,
+                    kernel: FittedCandidate, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame) -> pl.DataFrame:
+    """The champion's values and reliabilities of every line known at the season, all traits."""
+    own = {("genomic_blup", season.label): genomic_blup, ("kernel", season.label): kernel}
+    lines = genotype_qc.filter(pl.col("kind") == "line", pl.col("kept"))["id"].to_list()
+    known = genotype_panel.select(None, lines)
+    tables = []
+    held = champions(registered_model, lambda *key: own.get(key) or season.read(*key))
+    for trait, champion in held.items():
+        # A champion kept from an earlier season has not seen the lines that came since.
+        values = champion.values if champion in own.values() else champion.model.predict(known)
+        tables.append(values.filter(pl.col("trait") == trait))
+    return pl.concat(tables)
+
+
+@season_asset(group="registry", code_version="1", settings=("traits", "index"),
+              history=("line_means",), describe=lambda season, table: {
+    "first_ten": plots.top_of(table, ["rank", "line_id", "index", "index_reliability", "family", "phenotyped"])})
+def selection_index(season: Season, breeding_values: pl.DataFrame, line_records: pl.DataFrame,
+                    line_means: pl.DataFrame, registered_model: pl.DataFrame) -> pl.DataFrame:
+    """All known lines ranked by the programme's weights and directions."""
+    goals = index_goals(season.program.traits, champions(registered_model, season.read),
+                        season.history("line_means", line_means))
+    return rank_lines(breeding_values, goals, line_records, value=season.program.file.index.value)
+
+
+@dg.asset(group_name="registry", kinds={"mlflow", "git"}, owners=OWNERS, partitions_def=field_season, code_version="1",
+          required_resource_keys={"workspace"}, deps=LAST)
+def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Publishes the season: merges the run's branch into `main`, then points the registry's aliases at the decisions.
+
+    Downstream of every asset and blocking check. Only what is released is seen by the command line, by sensors and by
+    later seasons.
+    """
+    try:
+        season = open_season(context)
+        record = release_record(season.assets, season.label, context.run.run_id,
+                                season.program.settings_digest(*RESULT_SECTIONS))
+        released = publish(season.workspace, season.assets, record)
+    except GenomicPlatformError as error:
+        raise as_failure(error, context.instance, context.run) from error
+    versions = pl.DataFrame({"trait": list(released.versions), "champion_version": list(released.versions.values())})
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(record.data_version),
+        metadata={"commit": released.commit, "registry_versions": plots.markdown_table(versions),
+                  "code_version": record.code_version, "known_digest": record.extra["known_digest"]})

@@ -1,0 +1,195 @@
+"""Population drift: are this season's new lines still what the models were trained on?
+
+Only lines new to training are compared with the lines known before. The rule, in this order:
+
+1. `no_test`: no new or no reference line has genotypes.
+2. `too_few`: fewer than 10 new lines, or fewer than 3 families (relationship clusters where families are unknown)
+   among the new or the reference lines. Figures are given, no p-value.
+3. `platform`: at least 10 markers, most of those that moved far, lie near the mirror image of their old frequency
+   (|p_new + p_ref − 1| ≤ 0.1, |p_new − p_ref| ≥ 0.3 and ≥ 4 standard deviations of what sampling families gives),
+   more than in 95 % of permutations of families. A fault of coding or platform: the markers are listed.
+4. `new_family`: without such markers, F_ST is ≥ 0.01 and larger than in 95 % of permutations of whole families
+   between the sides, and at least a tenth of the new lines have no kin (correlation ≥ 0.25) in training. The new
+   lines come from another base than new families of the old one would.
+5. `same_base`: anything else; also a shift of lines that all have kin in training, which selection gives.
+
+A rising mean value is genetic gain and is not judged here. Axes and references: `families.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.drift import families as fam
+from genomic_platform.drift.families import NEW, REFERENCE, SideStatistics, Units
+from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.schemas.predictions import DRIFT_REPORT
+
+MIN_NEW_LINES, MIN_FAMILIES = 10, 3
+MIN_SUSPECTS, MIRROR, MIN_JUMP, FAR = 10, 0.1, 0.3, 4.0
+ALPHA, MIN_FST, MIN_FOREIGN = 0.05, 0.01, 0.1
+_NORMAL_MEDIAN = 0.4549  # median of χ² with one degree of freedom
+_MARKERS = {"variant_id": pl.String, "frequency_reference": pl.Float64, "frequency_new": pl.Float64,
+            "difference": pl.Float64, "suspect": pl.Boolean}
+
+
+@dataclass(frozen=True)
+class _Permuted:
+    """What permuting families gives: F_ST as large as observed how often; suspects in 95 % of permutations at most."""
+
+    p_value: float | None
+    suspects: float
+
+
+def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collection[str],
+                   reference_lines: Collection[str], families: Mapping[str, str | None],
+                   relationship_NN: np.ndarray | None = None, seed: int = 0,
+                   permutations: int = 200) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Compare new with reference lines by the rule at the top of this module.
+
+    Parameters
+    ----------
+    genotypes : N lines, M markers that passed quality control.
+    season : label for the report.
+    new_lines, reference_lines : line ids; those without genotypes are left out, those in both count as reference.
+    families : family of a line; None or absent = unknown, and its relationship cluster stands in.
+    relationship_NN : (N, N) in the order of `genotypes.lines`; None = VanRaden 1 of the lines compared.
+    seed, permutations : of the permutation of families.
+
+    Returns
+    -------
+    report : one row of contract DRIFT_REPORT.
+    markers : variant_id, frequency_reference, frequency_new, difference (new − reference), suspect; in table order,
+        empty for `no_test`.
+    """
+    reference, compared = set(reference_lines), set(reference_lines) | set(new_lines)
+    lines = [line for line in genotypes.lines if line in compared]
+    new_N = np.array([line not in reference for line in lines], dtype=bool)
+    counts = {"season": season, "n_new_lines": int(new_N.sum()), "n_reference_lines": int((~new_N).sum())}
+    if not counts["n_new_lines"] or not counts["n_reference_lines"]:
+        return _no_test(counts), pl.DataFrame(schema=_MARKERS)
+    table = genotypes if len(lines) == genotypes.n_lines else genotypes.select(lines=lines)
+    if relationship_NN is None:
+        matrix_NN = vanraden(table).matrix_NN
+    else:
+        rows_N = genotypes.line_rows(lines)
+        matrix_NN = relationship_NN[np.ix_(rows_N, rows_N)]
+    correlation_NN = fam.correlations(matrix_NN)
+    units = fam.units_of(fam.family_of_lines(lines, families, new_N, matrix_NN), new_N)
+    sides = fam.side_statistics(table, units)
+    testable = (counts["n_new_lines"] >= MIN_NEW_LINES
+                and min(units.n_new_families, units.n_reference_families) >= MIN_FAMILIES)
+    scale = _family_scale(sides)
+    far_M, suspect_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
+    far_M, suspect_M = far_M & testable, suspect_M & testable
+    permuted = _permute(table, units, sides, suspect_M, scale, permutations, seed) if testable else _Permuted(None, 0)
+    figures = {
+        **counts,
+        "n_families": units.n_new_families,
+        "mean_shift": float(np.nanmean(np.abs(sides.frequency[NEW] - sides.frequency[REFERENCE]))),
+        "fst": _fst(sides, ~suspect_M),
+        "p_value": permuted.p_value,
+        "effective_alleles": float(np.mean(sides.alleles[NEW])),
+        "max_relationship_low": int((correlation_NN[np.ix_(new_N, ~new_N)].max(axis=1) < fam.KIN).sum()),
+        "suspect_markers": int(suspect_M.sum()),
+    }
+    platform = suspect_M.sum() >= MIN_SUSPECTS and 2 * suspect_M.sum() > far_M.sum() > 0 \
+        and suspect_M.sum() > permuted.suspects
+    return _decided(figures, units, testable, bool(platform)), _marker_table(table, sides, suspect_M)
+
+
+def _family_scale(sides: SideStatistics) -> float:
+    """Standard deviation of a frequency difference in units of √(p̄ (1 − p̄)): what sampling families gives.
+
+    The larger of the between-family estimate and of what the markers show once each is read in its better coding,
+    both as medians over markers, so that neither a few nor all markers swapped can hide themselves.
+    """
+    p_ref, p_new = sides.frequency
+    middle = (p_ref + p_new) / 2
+    spread = middle * (1 - middle)
+    varies = np.isfinite(spread) & (spread > 0)
+    if not varies.any():
+        return 0.0
+    residual = np.minimum(np.abs(p_new - p_ref), np.abs(p_new + p_ref - 1))[varies]
+    between = np.median(sides.between.sum(axis=0)[varies] / spread[varies])
+    return float(np.sqrt(max(between, np.median(residual**2 / spread[varies]) / _NORMAL_MEDIAN)))
+
+
+def _moved(p_ref: np.ndarray, p_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Markers that moved far beyond what sampling families gives, and those of them near their mirror image."""
+    middle = (p_ref + p_new) / 2
+    jump = np.abs(p_new - p_ref)
+    with np.errstate(invalid="ignore"):
+        far = (jump >= MIN_JUMP) & (jump >= FAR * scale * np.sqrt(np.maximum(middle * (1 - middle), 0)))
+        return far, far & (np.abs(p_new + p_ref - 1) <= MIRROR)
+
+
+def _permute(table: GenotypeTable, units: Units, sides: SideStatistics, suspect_M: np.ndarray, scale: float,
+             permutations: int, seed: int) -> _Permuted:
+    new_RU = fam.permuted_sides(units, permutations, seed)
+    factor = 2 / (1 + float(sides.inbreeding.mean()))
+    sums_2R, suspects_R = np.zeros((2, permutations)), np.zeros(permutations)
+    for start, block_mN in table.blocks():
+        p_new, p_ref, n_new, n_ref = fam.permuted_frequencies(block_mN, units, new_RU)
+        clean_m = ~suspect_M[start : start + len(block_mN)]
+        for k, term in enumerate(fam.hudson(p_ref, p_new, factor * n_ref, factor * n_new)):
+            sums_2R[k] += term[:, clean_m].sum(axis=1, dtype=np.float64)
+        suspects_R += _moved(p_ref, p_new, scale)[1].sum(axis=1)
+    observed = _fst(sides, ~suspect_M)
+    if observed is None:
+        return _Permuted(None, float(np.quantile(suspects_R, 0.95)))
+    fst_R = sums_2R[0] / np.maximum(sums_2R[1], 1e-12)
+    p_value = (1 + int((fst_R >= observed - 1e-9).sum())) / (1 + permutations)
+    return _Permuted(p_value, float(np.quantile(suspects_R, 0.95)))
+
+
+def _fst(sides: SideStatistics, used_M: np.ndarray) -> float | None:
+    numerator, denominator = fam.hudson(*sides.frequency, *sides.alleles)
+    used_M = used_M & np.isfinite(denominator)
+    total = float(denominator[used_M].sum())
+    return float(numerator[used_M].sum()) / total if total > 0 else None
+
+
+def _marker_table(table: GenotypeTable, sides: SideStatistics, suspect_M: np.ndarray) -> pl.DataFrame:
+    p_ref, p_new = sides.frequency
+    columns = (table.variants["variant_id"], p_ref, p_new, p_new - p_ref, suspect_M)
+    return pl.DataFrame(dict(zip(_MARKERS, columns, strict=True)), schema=_MARKERS).with_columns(
+        pl.col(pl.Float64).fill_nan(None))
+
+
+def _no_test(counts: dict[str, str | int]) -> pl.DataFrame:
+    side = "new" if not counts["n_new_lines"] else "reference"
+    return DRIFT_REPORT.conform(pl.DataFrame({
+        **counts, "decision": "no_test", "n_families": 0, "mean_shift": None, "fst": None, "p_value": None,
+        "effective_alleles": None, "max_relationship_low": 0, "suspect_markers": 0,
+        "message": f"no test: no {side} line has genotypes in season {counts['season']}"}))
+
+
+def _decided(figures: dict, units: Units, testable: bool, platform: bool) -> pl.DataFrame:
+    fst, p_value = figures["fst"], figures["p_value"]
+    foreign = figures["max_relationship_low"] >= MIN_FOREIGN * figures["n_new_lines"]
+    moved = p_value is not None and fst is not None and p_value <= ALPHA and fst >= MIN_FST
+    groups = f"{figures['n_new_lines']} new lines in {units.n_new_families} families or clusters against " \
+             f"{figures['n_reference_lines']} lines in {units.n_reference_families}"
+    shift = f"F_ST {fst:.3f}" if fst is not None else "no marker left to compare"
+    shift += f", p = {p_value:.3f} over permuted families" if p_value is not None else ""
+    if not testable:
+        decision, words = "too_few", f"too few to tell ({groups}; needed: {MIN_NEW_LINES} lines and {MIN_FAMILIES} " \
+                                     f"families); {shift}"
+    elif platform:
+        decision, words = "platform", f"{figures['suspect_markers']:,} markers look swapped: check alleles and " \
+                                      f"platform before these lines are predicted ({groups}); {shift} without them"
+    elif moved and foreign:
+        decision, words = "new_family", f"new lines from another base ({groups}); {shift}; " \
+                                        f"{figures['max_relationship_low']} of them have no kin in training"
+    elif moved:
+        decision, words = "same_base", f"alleles shifted among lines whose kin are in training, as selection does " \
+                                       f"({groups}); {shift}"
+    else:
+        decision, words = "same_base", f"no more shift than new families of the same base give ({groups}); {shift}"
+    return DRIFT_REPORT.conform(pl.DataFrame({**figures, "decision": decision, "message": words}))

@@ -1,0 +1,1 @@
+"""How Dagster hands tables and model folders from step to step: through the versioned store."""

@@ -1,0 +1,65 @@
+"""Which kind of file a file is, by its content; and a programme's own landing files inspected together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genomic_platform.errors import InputError, Problem
+from genomic_platform.landing.files import Landing
+from genomic_platform.landing.inspection import Inspection, inspect_files
+from genomic_platform.phenotypes.delimited import read_delimited
+from genomic_platform.program import Program
+
+_GENOTYPE_NAMES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", ".bed", ".bim", ".fam")
+_LINE_COLUMNS = {"synonyms", "germplasm_id", "parent_1", "parent_2", "generation", "inbreeding", "role", "known_from"}
+
+
+def kind_of(path: Path) -> str:
+    """genotypes | trials | environments | lines, by name for genotypes and by columns for tables."""
+    if path.name.lower().endswith(_GENOTYPE_NAMES) or _starts_like_vcf(path):
+        return "genotypes"
+    cells = read_delimited(path).cells
+    columns = set(cells.columns)
+    if "line_id" not in columns:
+        # one row an environment; a trial file whose line_id is misspelt repeats its environments
+        distinct = "environment" in columns and 2 * cells["environment"].n_unique() > cells.height
+        return "environments" if distinct else "trials"
+    return "lines" if columns & _LINE_COLUMNS and "environment" not in columns else "trials"
+
+
+def _starts_like_vcf(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(16).startswith(b"##fileformat=VCF")
+
+
+def inspect_any(files: Sequence[Path]) -> Inspection:
+    """Inspect files of any kind together."""
+    kinds: dict[str, list[Path]] = {"genotypes": [], "trials": [], "environments": [], "lines": []}
+    for path in files:
+        kinds[kind_of(path)].append(path)
+    if len(kinds["lines"]) > 1:
+        raise InputError([Problem(p.name, "one line file for the programme", f"{len(kinds['lines'])} line files",
+                                  "merge them into one lines.csv") for p in kinds["lines"]])
+    lines = kinds["lines"][0] if kinds["lines"] else None
+    return inspect_files(kinds["genotypes"], kinds["trials"], kinds["environments"], lines)
+
+
+def inspect_program(program: Program) -> Inspection:
+    """Inspect a programme's landing files with its own traits and calendar.
+
+    Raises
+    ------
+    InputError
+        A kind of file that every programme needs is missing.
+    """
+    landing = Landing(program)
+    missing = [Problem(f"landing/{kind}", f"at least one {kind.removesuffix('s')} file", "no file",
+                       f"put it into {program.folder / 'landing' / kind}, or name it under [landing] in program.toml")
+               for kind in ("genotypes", "trials") if not landing.files(kind)]
+    if missing:
+        raise InputError(missing)
+    return inspect_files(landing.files("genotypes"), landing.files("trials"), landing.files("environments"),
+                         landing.lines_file, list(program.traits), program.calendar)

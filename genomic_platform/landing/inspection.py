@@ -1,0 +1,122 @@
+"""What landing files are and what is wrong with them, across files, before anything is written.
+
+`check`, `init` and `run` show the same report: problems stop, notices are said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genomic_platform.errors import InputError, Notice, Problem, counted
+from genomic_platform.genotypes.panel import repeated_lines
+from genomic_platform.genotypes.read import GenotypeInspection, inspect_genotypes
+from genomic_platform.phenotypes.environments import EnvironmentInspection, inspect_environments
+from genomic_platform.phenotypes.lines import LineRegistry, read_lines
+from genomic_platform.phenotypes.seasons import Calendar
+from genomic_platform.phenotypes.trials import TrialInspection, inspect_trials
+
+MIN_TRAINING_LINES = 20
+_EXAMPLES = 3
+
+
+@dataclass
+class Inspection:
+    """Everything known of a set of landing files. `problems` stop; `notices` are accepted."""
+
+    genotypes: GenotypeInspection | None = None
+    trials: TrialInspection | None = None
+    environments: EnvironmentInspection | None = None
+    registry: LineRegistry | None = None
+    problems: list[Problem] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def require_sound(self) -> None:
+        """Raises InputError with every problem of every file."""
+        if self.problems:
+            raise InputError(self.problems)
+
+
+def inspect_files(genotypes: Sequence[Path] = (), trials: Sequence[Path] = (), environments: Sequence[Path] = (),
+                  lines: Path | None = None, traits: Sequence[str] | None = None,
+                  calendar: Calendar | None = None) -> Inspection:
+    """Inspect a programme's files together; every file is read once, whole."""
+    found = Inspection()
+    synonyms = LineRegistry(read_lines(None).records)
+    if lines is not None:
+        try:
+            synonyms = read_lines(lines)
+        except InputError as error:
+            found.problems += error.problems
+    if trials:
+        found.trials = inspect_trials(trials, traits, synonyms, calendar)
+        found.problems += found.trials.problems
+        found.notices += found.trials.notices
+    if lines is not None and found.trials and not found.problems:
+        try:
+            found.registry = read_lines(lines, found.trials.lines)
+            found.notices += found.registry.notices
+        except InputError as error:
+            found.problems += error.problems
+    if environments:
+        found.environments = inspect_environments(environments)
+        found.problems += found.environments.problems
+        found.notices += found.environments.notices
+    if genotypes:
+        found.genotypes = inspect_genotypes(genotypes)
+        found.problems += found.genotypes.problems
+        found.notices += found.genotypes.notices
+    if found.trials and found.genotypes and not found.problems:
+        _match(found, synonyms, trials, genotypes)
+    return found
+
+
+def _match(found: Inspection, registry: LineRegistry, trials: Sequence[Path], genotypes: Sequence[Path]) -> None:
+    assert found.trials is not None
+    assert found.genotypes is not None
+    found.problems += repeated_lines(found.genotypes.lines, registry.synonyms, ", ".join(p.name for p in genotypes))
+    genotyped = {registry.synonyms.get(name, name) for name in found.genotypes.lines}
+    first_seen = dict(found.trials.lines.select("line_id", "first_season").iter_rows())
+    phenotyped = set(first_seen)
+    where = f"{trials[0].name} and {genotypes[0].name}"
+    both = genotyped & phenotyped
+    if not both:
+        found.problems.append(Problem(
+            where, "line_id of trials to match sample names of genotypes",
+            f"no line with both: trials have {_some(phenotyped)}, genotypes have {_some(genotyped)}",
+            "use the same names, or list synonyms in lines.csv"))
+        return
+    calendar = found.trials.calendar
+    ordered = not calendar or calendar.kind != "unordered"
+    unknown = phenotyped | genotyped if ordered else set()
+    if found.registry:
+        unknown -= set(found.registry.records.drop_nulls("known_from")["line_id"])
+    found.notices += [
+        Notice(code, f"{counted(len(lines), 'line')} {where_they_are}", len(lines), tuple(sorted(lines)[:_EXAMPLES]))
+        for code, lines, where_they_are in (
+            ("not_genotyped", phenotyped - genotyped, "in trials without genotypes"),
+            ("not_phenotyped", genotyped - phenotyped, "with genotypes in no trial"),
+            ("known_from_start", unknown, "without known_from, taken as known from the start")) if lines]
+    first = calendar.partitions(found.trials.seasons)[0] if calendar else found.trials.seasons[0]
+    late = _known_late(registry, first_seen) if ordered else set()
+    if late:
+        found.notices.append(Notice("known_late", f"{counted(len(late), 'line')} grown before their known_from; models "
+                                    "meet them from then on", len(late), tuple(sorted(late)[:_EXAMPLES])))
+    in_first = {x for x in both - late if first_seen[x] == first} if ordered else both
+    if len(in_first) < MIN_TRAINING_LINES:
+        found.problems.append(Problem(
+            where, f"at least {MIN_TRAINING_LINES} lines with genotypes and records in the first season to train on",
+            f"{counted(len(in_first), 'line')} with both in season {first}",
+            "add these lines' genotypes, or take the season's records out of the files"))
+
+
+def _known_late(registry: LineRegistry, first_seen: Mapping[str, str]) -> set[str]:
+    """Lines with trial records of a season before the one they say they are known from."""
+    known_from = registry.records.drop_nulls("known_from").select("line_id", "known_from").iter_rows()
+    return {line for line, season in known_from if first_seen.get(line, season) < season}
+
+
+def _some(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:_EXAMPLES])
+    return shown + (f", … ({len(names)})" if len(names) > _EXAMPLES else "")

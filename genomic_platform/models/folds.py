@@ -1,0 +1,71 @@
+"""Who is left out with whom: random folds of lines, clones kept together, published folds.
+
+What is scored within a fold belongs to `evaluate` and `comparison`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.errors import InputError, Problem
+
+FOLDS = 5
+SEED = 1000
+
+
+def random_folds(lines: Iterable[str], replicate: int, *, n_folds: int = FOLDS, seed: int = SEED,
+                 clones: Iterable[Collection[str]] = ()) -> dict[str, int]:
+    """Fold 0 … `n_folds` − 1 of every line.
+
+    Ids sorted as strings; `numpy.random.default_rng(seed + replicate).permutation(n)`; line perm[i] to fold i mod
+    n_folds (with five folds and seed 1000 the folds of the published reference figures).
+
+    Parameters
+    ----------
+    clones : groups of lines that are the same genotype (IBS > .99); all of a group go where its first line went.
+        Leave empty for the reference folds.
+    """
+    ids = sorted(set(lines))
+    order = np.random.default_rng(seed + replicate).permutation(len(ids))
+    folds = {ids[line]: i % n_folds for i, line in enumerate(order)}
+    for group in clones:
+        members = sorted(line for line in group if line in folds)
+        folds.update(dict.fromkeys(members, folds[members[0]] if members else 0))
+    return dict(sorted(folds.items()))
+
+
+def published_folds(table: pl.DataFrame, file: str = "folds") -> dict[str, str]:
+    """Folds from a table of two columns, `line_id` and one other (any labels).
+
+    Raises
+    ------
+    InputError : `line_id` missing, no or several fold columns, a line in two folds, an empty cell, one fold only.
+    """
+    columns = [c for c in table.columns if c != "line_id"]
+    if "line_id" not in table.columns or len(columns) != 1:
+        raise InputError([Problem(file, "columns line_id and one fold column", ", ".join(table.columns),
+                                  "keep these two columns", line=1, field="header")])
+    column = columns[0]
+    rows = table.select(pl.col("line_id", column).cast(pl.String)).with_row_index("line", offset=2)
+    problems = [Problem(file, "a line and its fold", "empty", "fill or remove the row", line=line, field=column)
+                for line in rows.filter(pl.any_horizontal(pl.all().is_null()))["line"]]
+    repeated = rows.group_by("line_id").agg(pl.col("line").max(), pl.col(column).n_unique().alias("n"))
+    problems += [Problem(file, "one fold a line", f"'{name}' in {n} folds", "keep one", line=line, field="line_id")
+                 for name, line, n in repeated.filter(pl.col("n") > 1).sort("line").iter_rows()]
+    if not problems and rows[column].n_unique() < 2:
+        problems = [Problem(file, "at least two folds", f"{rows[column].n_unique()}", "give the fold of every line",
+                            field=column)]
+    if problems:
+        raise InputError(problems)
+    return dict(rows.select("line_id", column).sort("line_id").iter_rows())
+
+
+def fold_members(folds: Mapping[str, int | str]) -> list[tuple[str, ...]]:
+    """The lines of each fold, folds and lines in sorted order."""
+    members: dict[int | str, list[str]] = {}
+    for line, fold in sorted(folds.items()):
+        members.setdefault(fold, []).append(line)
+    return [tuple(members[fold]) for fold in sorted(members, key=str)]

@@ -1,0 +1,56 @@
+"""How the covariance of lines follows from their genomic relationship: what a recipe must say, and no more.
+
+`genomic_blup` and `kernel` implement it; `line_model` and `line_recipe` do the rest for both.
+Axes: P lines of the training panel, Q lines to predict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from genomic_platform.models.trait_fit import TraitFit
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Q lines by their covariance with the panel's lines, shape (Q, P), and with themselves, shape (Q,)."""
+
+    cross_QP: np.ndarray
+    own_Q: np.ndarray
+
+    @classmethod
+    def panel(cls, matrix_PP: np.ndarray) -> Lines:
+        return cls(matrix_PP, np.diagonal(matrix_PP))
+
+
+@dataclass(frozen=True)
+class MarkerWeights:
+    """The breeding value as a weighted sum over the panel: scale × relationship @ weights.
+
+    Attributes
+    ----------
+    weights_P : marker effects are Σ_P (dosage − 2p) × weight; they sum to 0.
+    share : squared correlation of the breeding value with the line's predicted value g, 0–1.
+    """
+
+    weights_P: np.ndarray
+    share: float
+
+
+class LineCovariance(Protocol):
+    """K of a trait as a function of the relationship and of the trait's bandwidth."""
+
+    def panel(self, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> np.ndarray:
+        """K of the panel's lines, shape (P, P), zero on average over the panel."""
+        ...
+
+    def cross(self, lines: Lines, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> Lines:
+        """K of other lines, given their relationship."""
+        ...
+
+    def marker_weights(self, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> MarkerWeights:
+        """The breeding value of a fitted trait."""
+        ...

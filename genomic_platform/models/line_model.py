@@ -1,0 +1,243 @@
+"""What the recipes on a line covariance (`genomic_blup`, `kernel`) share once fitted: values, saving, loading.
+
+A recipe says how the covariance follows from the genomic relationship, what its breeding value is and what its
+marker effects are. Axes: P lines of the training panel, Q lines to predict, M markers, T traits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.genotypes.relationship import cross_relationship, vanraden
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models import markers
+from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, line_values
+from genomic_platform.models.line_covariance import LineCovariance, Lines
+from genomic_platform.models.trait_fit import TraitData, TraitFit, loadings_array
+from genomic_platform.schemas.predictions import VALUES
+
+VALUE_COLUMNS = ("breeding_value", "breeding_value_reliability", "genotypic_value", "genotypic_value_reliability")
+PARAMETERS, ARRAYS, TRAINING, PANEL, RUN = "model.json", "arrays", "training.parquet", "panel", "run.json"
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLineModel:
+    """A trained model on a line covariance.
+
+    Attributes
+    ----------
+    panel : all lines known at the training season; predictions of these are stored in `panel_values_4PT`.
+    frequencies_M, scale : ALT frequencies and 2Σp(1−p) that the relationship is centred on and divided by.
+    effects_MT : effect of one more ALT allele on the breeding value, trait's unit.
+    panel_values_4PT : the four value columns (`VALUE_COLUMNS`) of the panel's lines.
+    """
+
+    recipe: str
+    code_version: str
+    settings: dict[str, str]
+    season: str
+    panel: GenotypeTable
+    frequencies_M: np.ndarray
+    scale: float
+    fits: tuple[TraitFit, ...]
+    effects_MT: np.ndarray
+    panel_values_4PT: np.ndarray
+    summaries: dict[str, dict[str, float | int | str]]
+    _memory: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    class_path: ClassVar[str]
+    covariance: ClassVar[LineCovariance]
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        return tuple(fit.trait for fit in self.fits)
+
+    @property
+    def n_markers(self) -> int:
+        return self.panel.n_variants
+
+    def predict(self, genotypes: GenotypeTable, environments: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Values for every line of `genotypes` and every trait (contract VALUES).
+
+        A line whose id and genotypes are a training line's gets that line's residual, any other none. Markers are
+        matched by id and alleles. Raises InputError naming every mismatch.
+        """
+        aligned = markers.match_markers(genotypes, self.panel)
+        if self._is_panel(aligned):
+            return self.values_table(aligned.lines, self.panel_values_4PT)
+        cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
+        lines = Lines(cross_QP, _own_relationship(aligned, self.frequencies_M, self.scale))
+        panel_Q, values_4QT = self._panel_rows(aligned, cross_QP), np.zeros((4, len(lines.own_Q), len(self.fits)))
+        for t, fit in enumerate(self.fits):
+            values_4QT[:, :, t] = self._values(fit, lines, panel_Q)
+        return self.values_table(genotypes.lines, values_4QT)
+
+    def _values(self, fit: TraitFit, lines: Lines, panel_Q: np.ndarray) -> np.ndarray:
+        """The four value columns (4, Q) of other lines, by one Cholesky factor."""
+        relationship_PP, scale = self._relationship(), self.scale
+        solution = None
+        if fit.data.status == "fitted":
+            solution = fit.solve(self.covariance.panel(relationship_PP, scale, fit))
+        breeding = self.covariance.marker_weights(relationship_PP, scale, fit)
+        return value_columns(fit, solution, self.covariance.cross(lines, relationship_PP, scale, fit), panel_Q,
+                             breeding.share, scale * (lines.cross_QP @ breeding.weights_P))
+
+    def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
+        """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.
+
+        Raises ValueError for another number of markers.
+        """
+        if dosage_NM.ndim != 2 or dosage_NM.shape[1] != self.n_markers:
+            raise ValueError(f"dosages have shape {dosage_NM.shape}; expected (lines, {self.n_markers})")
+        return markers.centred(dosage_NM, self.frequencies_M) @ self.effects_MT
+
+    def explain(self, genotypes: GenotypeTable | None = None, top: int = 10) -> pl.DataFrame:
+        """Marker effects on the breeding value, or each line's `top` largest contributions to it."""
+        if genotypes is None:
+            return markers.effects_table(self.panel, self.frequencies_M, self.traits, self.effects_MT)
+        aligned = markers.match_markers(genotypes, self.panel)
+        return markers.top_contributions(aligned, self.frequencies_M, self.traits, self.effects_MT, top)
+
+    def summary(self) -> dict[str, dict[str, float | int | str]]:
+        """Per trait: status, lines trained on, components, heritability of the line mean, mean reliability."""
+        return self.summaries
+
+    def values_table(self, lines: tuple[str, ...], values_4QT: np.ndarray) -> pl.DataFrame:
+        """The four value columns of Q lines as a table (contract VALUES)."""
+        parts = []
+        for t, fit in enumerate(self.fits):
+            trained = {self.panel.lines[row] for row in fit.data.rows_N}
+            parts.append(pl.DataFrame({
+                "line_id": lines, "trait": [fit.trait] * len(lines),
+                **{name: values_4QT[k, :, t] for k, name in enumerate(VALUE_COLUMNS)},
+                "phenotyped": [line in trained for line in lines],
+            }).with_columns(environment=pl.lit(None, dtype=pl.String)))
+        return VALUES.conform(pl.concat(parts) if parts else VALUES.empty())
+
+    def _relationship(self) -> np.ndarray:
+        if "relationship" not in self._memory:
+            self._memory["relationship"] = vanraden(self.panel, self.frequencies_M).matrix_NN
+        return self._memory["relationship"]
+
+    def _is_panel(self, aligned: GenotypeTable) -> bool:
+        return aligned is self.panel or (aligned.lines == self.panel.lines
+                                         and np.array_equal(aligned.packed_MB, self.panel.packed_MB))
+
+    def _panel_rows(self, aligned: GenotypeTable, cross_QP: np.ndarray) -> np.ndarray:
+        """Each line's row in the panel; −1 where the id is new or the genotypes of that id are others now."""
+        row_of = {line: i for i, line in enumerate(self.panel.lines)}
+        panel_Q = np.array([row_of.get(line, -1) for line in aligned.lines], dtype=np.int64)
+        same_Q = np.isclose(cross_QP, self._relationship()[panel_Q], rtol=0.0, atol=1e-5).all(axis=1)
+        return np.where(same_Q, panel_Q, -1)
+
+    def save(self, folder: Path) -> None:
+        """Write model.json, arrays, training lines and the panel: equal parameters, equal bytes.
+
+        run.json (cores, which set the thread count) records the run: a digest of the parameters leaves it out.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / PARAMETERS).write_text(json.dumps(self._description(), indent=1, sort_keys=True) + "\n")
+        (folder / ARRAYS).mkdir(exist_ok=True)
+        for name in ("frequencies_M", "effects_MT", "panel_values_4PT"):
+            markers.save_array(getattr(self, name), folder / ARRAYS / f"{name}.npy")
+        self._training_table().write_parquet(folder / TRAINING)
+        self.panel.save(folder / PANEL)
+        (folder / RUN).write_text(json.dumps({"cores": os.cpu_count()}, sort_keys=True) + "\n")
+
+    def _description(self) -> dict[str, object]:
+        return {
+            "class": self.class_path, "format_version": 1, "recipe": self.recipe, "code_version": self.code_version,
+            "settings": self.settings, "season": self.season, "marker_digest": self.panel.marker_digest,
+            "n_lines": self.panel.n_lines, "n_markers": self.n_markers, "summary": self.summaries, "scale": self.scale,
+            "centring": "dosage minus twice the panel's ALT frequency, missing calls at twice the frequency",
+            "traits": [{"trait": f.trait, "status": f.data.status, "components": asdict(f.components),
+                        "intercept": f.intercept, "log_likelihood": f.log_likelihood, "bandwidth": f.bandwidth}
+                       for f in self.fits],
+        }
+
+    def _training_table(self) -> pl.DataFrame:
+        schema = {"trait": pl.String, "row": pl.Int64, "line_id": pl.String, "mean": pl.Float64,
+                  "own_error_variance": pl.Float64, "error_loadings": pl.List(pl.Float64), "dual": pl.Float64}
+        parts = [pl.DataFrame({
+            "trait": [f.trait] * len(f.data.rows_N), "row": f.data.rows_N,
+            "line_id": [self.panel.lines[row] for row in f.data.rows_N], "mean": f.data.y_N,
+            "own_error_variance": None if f.data.errors is None else f.data.errors.own_N,
+            "error_loadings": pl.Series([None] * len(f.data.rows_N) if f.data.errors is None
+                                        else f.data.errors.loadings_NB.tolist(), dtype=pl.List(pl.Float64)),
+            "dual": f.dual_N,
+        }, schema=schema) for f in self.fits]
+        return pl.concat([pl.DataFrame(schema=schema), *parts])
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        said = json.loads((folder / PARAMETERS).read_text())
+        arrays = {path.stem: np.load(path, allow_pickle=False) for path in sorted((folder / ARRAYS).glob("*.npy"))}
+        training = pl.read_parquet(folder / TRAINING)
+        fits = tuple(_read_fit(f, training.filter(pl.col("trait") == f["trait"])) for f in said["traits"])
+        return cls(recipe=said["recipe"], code_version=said["code_version"], settings=said["settings"],
+                   season=said["season"], panel=GenotypeTable.open(folder / PANEL), scale=said["scale"], fits=fits,
+                   summaries=said["summary"], **arrays)
+
+
+def _read_fit(said: dict, rows: pl.DataFrame) -> TraitFit:
+    errors = None
+    if rows.height and not rows["own_error_variance"].null_count():
+        errors = KnownErrors(rows["own_error_variance"].to_numpy(), loadings_array(rows["error_loadings"]))
+    data = TraitData(said["trait"], rows["row"].to_numpy(), rows["mean"].to_numpy(), errors, said["status"])
+    return TraitFit(data, VarianceComponents(**said["components"]), said["intercept"], rows["dual"].to_numpy(),
+                    said["log_likelihood"], said["bandwidth"])
+
+
+def value_columns(fit: TraitFit, solution: MixedSolution | None, own: Lines, panel_Q: np.ndarray, share: float,
+                  breeding_value_Q: np.ndarray) -> np.ndarray:
+    """The four value columns of Q lines for one trait, shape (4, Q); zeros where nothing could be fitted.
+
+    Parameters
+    ----------
+    own : covariance K of the Q lines with the panel's. panel_Q : each line's row in the panel, −1 for no line of it.
+    share : squared correlation of the breeding value with g, see `MarkerWeights`.
+    """
+    c = fit.components
+    if solution is None or c.genetic <= 0 >= c.line_residual:
+        return np.zeros((4, len(panel_Q)))
+    place_P = np.full(own.cross_QP.shape[1], -1, dtype=np.int64)
+    place_P[fit.data.rows_N] = np.arange(len(fit.data.rows_N))
+    training_Q = np.where(panel_Q >= 0, place_P[panel_Q], -1)
+    values = line_values(solution, own.cross_QP[:, fit.data.rows_N], own.own_Q, training_Q)
+    return np.stack([breeding_value_Q, values.value_reliability_Q * share, values.total_Q, values.total_reliability_Q])
+
+
+def describe(fit: TraitFit, own_P: np.ndarray, panel: GenotypeTable,
+             values_4P: np.ndarray) -> dict[str, float | int | str]:
+    """What `summary` says of a trait; `own_P` holds K_ii of the panel's lines.
+
+    Heritability = V_g / (V_g + σ²r + σ²e), V_g = σ²g × mean K_ii of the training lines.
+    """
+    c, rows_N = fit.components, fit.data.rows_N
+    genetic = c.genetic * float(own_P[rows_N].mean()) if fit.fitted else 0.0
+    total = genetic + c.line_residual + c.error
+    status = "no genetic variance found" if fit.data.status == "fitted" and not fit.fitted else fit.data.status
+    found: dict[str, float | int | str] = {
+        "status": status, "n_train": len(rows_N), "n_lines": panel.n_lines, "n_markers": panel.n_variants,
+        "genetic_variance": c.genetic, "line_residual_variance": c.line_residual, "error_variance": c.error,
+        "errors": "known from stage one" if c.errors_known else "equal, estimated",
+        "genetic_sd": float(np.sqrt(genetic)), "heritability_line_mean": genetic / total if total > 0 else 0.0,
+        "log_likelihood": fit.log_likelihood, "intercept": fit.intercept,
+        "mean_reliability": float(values_4P[1, rows_N].mean()) if len(rows_N) else 0.0,
+    }
+    return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})
+
+
+def _own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
+    own_Q = np.zeros(table.n_lines)
+    for start, dosage_MQ in table.blocks():
+        own_Q += (markers.centred(dosage_MQ.T, frequencies_M[start:start + len(dosage_MQ)]) ** 2).sum(axis=1)
+    return own_Q / scale

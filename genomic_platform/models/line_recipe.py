@@ -1,0 +1,101 @@
+"""The recipes on a line covariance before training: one `fit` for all, and values alone for cross-validation.
+
+A recipe adds how components (and bandwidths) are found. Axes: P lines of the panel, M markers, T traits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.models import markers
+from genomic_platform.models.line_covariance import Lines
+from genomic_platform.models.line_model import FittedLineModel, describe, value_columns
+from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.models.threads import threads_for
+from genomic_platform.models.trait_fit import SolvedTrait, TraitData, TraitFit, genotypic_values, trait_data
+
+
+@dataclass(frozen=True)
+class LineRecipe(ABC):
+    """A model of lines whose covariance follows from the genomic relationship."""
+
+    name: ClassVar[str]
+    code_version: ClassVar[str]
+    fitted_class: ClassVar[type[FittedLineModel]]
+
+    @abstractmethod
+    def fit_components(self, relationship_PP: np.ndarray, scale: float,
+                       data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
+        """Variance components and solution of every trait, in any order, one at a time."""
+
+    def fit(self, training_set: TrainingSet, *, seed: int = 0, device: str = "cpu",
+            checkpoint: Path | None = None) -> FittedLineModel:
+        """Train on all traits. Exact algebra: `seed`, `device` and `checkpoint` change nothing.
+
+        A trait that is constant or has fewer than five genotyped lines gets values 0 with reliability 0, and the
+        summary says so.
+        """
+        with threads_for(training_set.genotypes.n_lines):
+            return self._fit(training_set)
+
+    def _fit(self, training_set: TrainingSet) -> FittedLineModel:
+        relationship_PP, frequencies_M, scale = _panel_relationship(training_set)
+        panel = training_set.genotypes
+        data = trait_data(training_set.means, panel.lines)
+        place = {d.trait: t for t, d in enumerate(data)}
+        fits: dict[str, TraitFit] = {}
+        summaries: dict[str, dict[str, float | int | str]] = {}
+        weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
+        for fit, covariance_PP, solution in self.fit_components(relationship_PP, scale, data):
+            t, lines = place[fit.trait], Lines.panel(covariance_PP)
+            breeding = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit)
+            weights_PT[:, t] = breeding.weights_P
+            values_4PT[:, :, t] = value_columns(fit, solution, lines, np.arange(panel.n_lines), breeding.share,
+                                                scale * (relationship_PP @ breeding.weights_P))
+            fits[fit.trait], summaries[fit.trait] = fit, describe(fit, lines.own_Q, panel, values_4PT[:, :, t])
+        return self.fitted_class(
+            recipe=self.name, code_version=self.code_version, settings={k: str(v) for k, v in asdict(self).items()},
+            season=training_set.season, panel=panel, frequencies_M=frequencies_M, scale=scale,
+            fits=tuple(fits[trait] for trait in place), summaries={trait: summaries[trait] for trait in place},
+            effects_MT=markers.marker_sums(panel, frequencies_M, weights_PT), panel_values_4PT=values_4PT)
+
+    def fit_values(self, training_set: TrainingSet) -> pl.DataFrame:
+        """Train and give the panel's values alone, without reliabilities and effects, for cross-validation.
+
+        Returns
+        -------
+        line_id, trait, breeding_value, genotypic_value (deviations as in `fit`), intercept (the estimated mean on the
+        scale of the training means).
+        """
+        with threads_for(len(set(training_set.means["line_id"]))):
+            return self._fit_values(training_set)
+
+    def _fit_values(self, training_set: TrainingSet) -> pl.DataFrame:
+        relationship_PP, _, scale = _panel_relationship(training_set)
+        lines = training_set.genotypes.lines
+        parts = []
+        for fit, covariance_PP, _ in self.fit_components(relationship_PP, scale, trait_data(training_set.means, lines)):
+            total_P = genotypic_values(fit, covariance_PP)
+            weights_P = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit).weights_P
+            parts.append(pl.DataFrame({
+                "line_id": lines, "trait": [fit.trait] * len(lines),
+                "breeding_value": scale * (relationship_PP @ weights_P), "genotypic_value": total_P,
+                "intercept": np.full(len(lines), fit.intercept)}))
+        return pl.concat(parts).sort("trait", maintain_order=True)
+
+
+def _panel_relationship(training_set: TrainingSet) -> tuple[np.ndarray, np.ndarray, float]:
+    """Relationship of the panel (computed unless given), ALT frequencies (M,) and scale 2Σp(1−p)."""
+    frequencies_M = markers.panel_frequencies(training_set.genotypes)
+    scale = float(2 * np.sum(frequencies_M * (1 - frequencies_M)))
+    if training_set.relationship_NN is not None:
+        return training_set.relationship_NN, frequencies_M, scale
+    return vanraden(training_set.genotypes, frequencies_M).matrix_NN, frequencies_M, scale

@@ -1,0 +1,112 @@
+"""Markers between a model and a genotype table: matching by id and alleles, weighted sums, contributions.
+
+What the effects mean belongs to the recipes. Axes: N panel lines, Q lines of another table, M markers, T traits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.errors import InputError, Problem
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.schemas.predictions import MARKER_EFFECTS
+
+SHOWN = 5
+
+
+def match_markers(genotypes: GenotypeTable, panel: GenotypeTable) -> GenotypeTable:
+    """The lines of `genotypes` at the markers of `panel`, in the panel's order; further markers are left out.
+
+    Raises
+    ------
+    InputError : markers of the panel that are missing (counted, with examples) and every one whose alleles differ.
+    """
+    if genotypes.marker_digest == panel.marker_digest:
+        return genotypes
+    found = genotypes.variants.select("variant_id", "ref", "alt").with_row_index("row")
+    wanted = panel.variants.select("variant_id", "ref", "alt")
+    both = wanted.join(found, on="variant_id", how="left", suffix="_found", maintain_order="left")
+    if problems := _missing(both, wanted.height) + _other_alleles(both):
+        raise InputError(problems)
+    packed_MB = genotypes.packed_MB[both["row"].to_numpy()]
+    return GenotypeTable.from_packed(panel.variants, genotypes.lines, packed_MB)
+
+
+def _missing(both: pl.DataFrame, n_markers: int) -> list[Problem]:
+    ids = both.filter(pl.col("row").is_null())["variant_id"]
+    if ids.is_empty():
+        return []
+    return [Problem("genotypes", f"all {n_markers} markers of the model's training panel",
+                    f"{len(ids)} of them missing (for example {', '.join(ids.head(SHOWN))})",
+                    "genotype the lines on the panel's platform, or impute these markers first", field="markers")]
+
+
+def _other_alleles(both: pl.DataFrame) -> list[Problem]:
+    differ = both.filter(pl.col("row").is_not_null()
+                         & ((pl.col("ref") != pl.col("ref_found")) | (pl.col("alt") != pl.col("alt_found"))))
+    problems = []
+    for marker, ref, alt, _, ref_found, alt_found in differ.iter_rows():
+        swapped = (ref, alt) == (alt_found, ref_found)
+        problems.append(Problem(
+            "genotypes", f"REF {ref}, ALT {alt} as in the training panel", f"REF {ref_found}, ALT {alt_found}",
+            "swap REF and ALT and recode the calls" if swapped else "check strand and platform of this marker",
+            field=f"marker {marker}"))
+    return problems
+
+
+def panel_frequencies(panel: GenotypeTable) -> np.ndarray:
+    """ALT frequencies of the panel, shape (M,); 0 where nothing is called."""
+    return np.nan_to_num(panel.allele_frequencies(), nan=0.0)
+
+
+def centred(dosage: np.ndarray, frequencies_M: np.ndarray) -> np.ndarray:
+    """Dosage − 2p along the last axis, float64, a missing call (−1) as 0."""
+    return np.where(dosage < 0, 0.0, dosage - 2 * frequencies_M)
+
+
+def marker_sums(panel: GenotypeTable, frequencies_M: np.ndarray, weights_NT: np.ndarray) -> np.ndarray:
+    """Σ over lines of (dosage − 2p) × weight, shape (M, T), a block of markers at a time."""
+    sums_MT = np.empty((panel.n_variants, weights_NT.shape[1]))
+    for start, dosage_MN in panel.blocks():
+        stop = start + len(dosage_MN)
+        sums_MT[start:stop] = centred(dosage_MN.T, frequencies_M[start:stop]).T @ weights_NT
+    return sums_MT
+
+
+def effects_table(panel: GenotypeTable, frequencies_M: np.ndarray, traits: tuple[str, ...],
+                  effects_MT: np.ndarray) -> pl.DataFrame:
+    """Marker effects as a table (contract MARKER_EFFECTS)."""
+    markers = panel.variants.select("variant_id", "chromosome", "position")
+    parts = [markers.with_columns(pl.lit(trait).alias("trait"), pl.Series("alt_frequency", frequencies_M),
+                                  pl.Series("effect", effects_MT[:, t])) for t, trait in enumerate(traits)]
+    return MARKER_EFFECTS.conform(pl.concat(parts))
+
+
+def top_contributions(genotypes: GenotypeTable, frequencies_M: np.ndarray, traits: tuple[str, ...],
+                      effects_MT: np.ndarray, top: int) -> pl.DataFrame:
+    """Each line's `top` largest contributions, (dosage − 2p) × effect.
+
+    Columns line_id, trait, variant_id, dosage, contribution. A missing call contributes nothing and is not listed.
+    """
+    ids = genotypes.variants["variant_id"].to_numpy()
+    top = min(top, genotypes.n_variants)
+    parts = []
+    for line in genotypes.lines:
+        dosage_M = genotypes.dosages(lines=[line])[0]
+        centred_M = centred(dosage_M, frequencies_M)
+        for t, trait in enumerate(traits):
+            contribution_M = centred_M * effects_MT[:, t]
+            order = np.argsort(-np.abs(contribution_M), kind="stable")[:top]
+            order = order[dosage_M[order] >= 0]
+            parts.append(pl.DataFrame({"variant_id": ids[order].astype(str), "dosage": dosage_M[order],
+                                       "contribution": contribution_M[order]})
+                         .select(pl.lit(line).alias("line_id"), pl.lit(trait).alias("trait"), pl.all()))
+    return pl.concat(parts)
+
+
+def save_array(array: np.ndarray, path: Path) -> None:
+    """Write a .npy file in C order: equal values, equal bytes."""
+    np.save(path, np.ascontiguousarray(array), allow_pickle=False)

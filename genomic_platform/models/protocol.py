@@ -1,0 +1,82 @@
+"""What a prediction model is: fit on a training set, give values with reliabilities, save, load, explain.
+
+A programme's own model follows the same protocol and is named `package.module:Class` in program.toml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.genotypes.table import GenotypeTable
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Everything a model may learn from: known up to and including `season`, nothing later.
+
+    Attributes
+    ----------
+    season : label of the last season seen.
+    means : contract TRAINING_SET, one row per line and trait.
+    genotypes : all lines known at the season (phenotyped or not), variants that passed QC.
+    relationship_NN : VanRaden 1 relationship in the order of `genotypes.lines`; None = the model computes it.
+    environment_features : contract ENVIRONMENT_FEATURES of all seasons seen, or None.
+    """
+
+    season: str
+    means: pl.DataFrame
+    genotypes: GenotypeTable
+    relationship_NN: np.ndarray | None = None
+    environment_features: pl.DataFrame | None = None
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        return tuple(self.means["trait"].unique().sort())
+
+
+@runtime_checkable
+class FittedModel(Protocol):
+    """A trained model: everything needed to predict, without the training tables."""
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe that was trained."""
+        ...
+
+    def predict(self, genotypes: GenotypeTable, environments: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Values for every line of `genotypes` and every trait (contract VALUES).
+
+        Markers are matched by the training panel's ids and alleles. Raises InputError naming every mismatch.
+        """
+        ...
+
+    def explain(self, genotypes: GenotypeTable | None = None, top: int = 10) -> pl.DataFrame:
+        """Per-marker effects (contract MARKER_EFFECTS); with `genotypes`, each line's `top` largest contributions
+        (columns line_id, trait, variant_id, dosage, contribution)."""
+        ...
+
+    def summary(self) -> dict[str, dict[str, float | int | str]]:
+        """Per trait: n_train, variance components, heritability of the line mean and whatever a reader wants logged."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the model to an empty folder: equal parameters, equal bytes."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> FittedModel: ...
+
+
+class Model(Protocol):
+    """A recipe: a model with its settings, before training."""
+
+    name: ClassVar[str]
+    code_version: ClassVar[str]
+
+    def fit(self, training_set: TrainingSet, *, seed: int = 0, device: str = "cpu",
+            checkpoint: Path | None = None) -> FittedModel: ...

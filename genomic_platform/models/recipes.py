@@ -1,0 +1,76 @@
+"""Recipes by name, and reading back a fitted model of any of them. `evaluate` takes a class of one's own as well.
+
+    genomic_blup             GBLUP
+    kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
+    package.module:Class     a programme's own recipe, made without arguments
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from genomic_platform.errors import NotAvailable, ProgramError
+from genomic_platform.models.genomic_blup import GenomicBlup
+from genomic_platform.models.kernel import Kernel
+from genomic_platform.models.line_model import PARAMETERS, RUN
+from genomic_platform.models.protocol import FittedModel, Model
+
+RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel}
+
+
+def load_recipe(name: str) -> Model:
+    """The recipe called `name` in program.toml.
+
+    Raises
+    ------
+    ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`.
+    """
+    if name in RECIPES:
+        return RECIPES[name]()
+    recipe = _find(name, f"recipe '{name}'")()
+    missing = [need for need in ("name", "code_version", "fit") if not hasattr(recipe, need)]
+    if missing:
+        raise ProgramError(f"recipe '{name}': expected the attributes name, code_version and fit; missing "
+                           f"{', '.join(missing)}; follow the protocol in genomic_platform/models/protocol.py")
+    return recipe
+
+
+def load_fitted(folder: Path) -> FittedModel:
+    """Read a model that any recipe saved; its model.json names the class.
+
+    Raises
+    ------
+    NotAvailable : no model in the folder. ProgramError : its class cannot be imported here.
+    """
+    if not (folder / PARAMETERS).is_file():
+        raise NotAvailable(f"{folder}: no {PARAMETERS}; expected a folder that a fitted model was saved to")
+    path = json.loads((folder / PARAMETERS).read_text())["class"]
+    return _find(path, f"model in {folder.name}").load(folder)
+
+
+def parameters_digest(folder: Path) -> str:
+    """sha256 (hex) over a saved model's files, names and contents, without the record of the run (run.json)."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RUN):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\t{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _find(path: str, what: str) -> type:
+    module_name, _, class_name = path.partition(":")
+    if not class_name:
+        raise ProgramError(f"{what}: expected one of {', '.join(sorted(RECIPES))} or package.module:Class; "
+                           f"found '{path}'")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ProgramError(f"{what}: module {module_name} cannot be imported ({error}); install it into the "
+                           f"environment the platform runs in") from error
+    if not isinstance(found := getattr(module, class_name, None), type):
+        raise ProgramError(f"{what}: module {module_name} has no class {class_name}")
+    return found

@@ -1,0 +1,244 @@
+"""One breeding programme: `program.toml`, and the name of one season of it.
+
+Everything that is a fact of the programme (traits, units, directions, sources, calendar, gate) is read and
+validated here; nothing but `init` and a person writes the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from genomic_platform.errors import ProgramError
+from genomic_platform.phenotypes.seasons import Calendar
+
+PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
+SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
+FILE = "program.toml"
+RECIPES = ("genomic_blup", "kernel")
+#: Sections of program.toml that results depend on.
+RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "index", "seed")
+
+
+@dataclass(frozen=True, order=True)
+class FieldSeason:
+    """One season of one programme: the only partition dimension of the asset graph."""
+
+    program: str
+    season: str
+
+    def __post_init__(self) -> None:
+        if not PROGRAM_NAME.fullmatch(self.program):
+            raise ProgramError(f"programme name {self.program!r}: expected {PROGRAM_NAME.pattern}")
+        if not SEASON_LABEL.fullmatch(self.season):
+            raise ProgramError(f"season label {self.season!r}: expected {SEASON_LABEL.pattern}")
+
+    @property
+    def key(self) -> str:
+        """Dagster's partition key."""
+        return f"{self.program}:{self.season}"
+
+    @property
+    def path(self) -> str:
+        """Folder in the versioned store."""
+        return f"{self.program}/{self.season}"
+
+    @property
+    def tag(self) -> str:
+        """Where `:` and `/` are refused."""
+        return f"{self.program}--{self.season}"
+
+    @classmethod
+    def from_key(cls, key: str) -> FieldSeason:
+        program, _, season = key.partition(":")
+        return cls(program, season)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Trait(_Section):
+    """Unit, direction (`maximise`, `minimise` or `target(x)`) and economic weight per genetic standard deviation."""
+
+    unit: str = ""
+    direction: str = "maximise"
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    description: str = ""
+
+    @field_validator("direction")
+    @classmethod
+    def _direction(cls, value: str) -> str:
+        if not re.fullmatch(r"maximise|minimise|target\(-?\d+(\.\d+)?\)", value):
+            raise ValueError("expected maximise, minimise or target(x)")
+        return value
+
+
+class Source(_Section):
+    """Where a landing file comes from and under which terms it may be used."""
+
+    file: str
+    title: str = ""
+    licence: str = "unknown"
+    jurisdiction: str = "unknown"
+    citation: str = ""
+
+
+class CalendarSection(_Section):
+    """Season labels: a pattern with a first season, a listed order, or `unordered`."""
+
+    seasons: Literal["YYYY", "YYYY-YY", "YYYYc", "listed", "unordered"] = "YYYY"
+    first: str | None = None
+    order: tuple[str, ...] = ()
+    planting_month: Annotated[int, Field(ge=1, le=12)] | None = None
+    harvest_month: Annotated[int, Field(ge=1, le=12)] | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> CalendarSection:
+        try:
+            self.calendar()
+        except ProgramError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def calendar(self) -> Calendar:
+        return Calendar(kind=self.seasons, order=self.order, first=self.first, planting_month=self.planting_month,
+                        harvest_month=self.harvest_month)
+
+
+class LineMeansSection(_Section):
+    """Stage one: `blue` with error weights, or `centred` without, the mode of the reference figures."""
+
+    means: Literal["blue", "centred"] = "blue"
+    weights: Literal["errors", "none"] = "errors"
+
+
+class GenotypeQcSection(_Section):
+    """What a variant or line must reach to be used, shares 0–1."""
+
+    min_variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_line_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+
+class IndexSection(_Section):
+    """Which value the selection index ranks on: `genotypic_value` (advancing) or `breeding_value` (parents)."""
+
+    value: Literal["genotypic_value", "breeding_value"] = "genotypic_value"
+
+
+class LandingSection(_Section):
+    """Files used where they lie (`init --in-place`) beside those in `landing/`."""
+
+    genotypes: tuple[str, ...] = ()
+    trials: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+class ProgramFile(_Section):
+    """The whole of `program.toml`, format version 1."""
+
+    format_version: Literal[1]
+    name: str
+    traits: dict[str, Trait]
+    crop: str = ""
+    seed: int = 1
+    candidates: tuple[str, ...] = ("genomic_blup", "kernel")
+    calendar: CalendarSection = CalendarSection()
+    line_means: LineMeansSection = LineMeansSection()
+    genotype_qc: GenotypeQcSection = GenotypeQcSection()
+    index: IndexSection = IndexSection()
+    landing: LandingSection = LandingSection()
+    sources: tuple[Source, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not PROGRAM_NAME.fullmatch(value):
+            raise ValueError(f"expected {PROGRAM_NAME.pattern}")
+        return value
+
+    @field_validator("traits")
+    @classmethod
+    def _traits(cls, value: dict[str, Trait]) -> dict[str, Trait]:
+        if not value:
+            raise ValueError("expected at least one trait")
+        if bad := [t for t in value if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", t)]:
+            raise ValueError(f"trait ids start with a letter and hold letters, digits and _: {', '.join(bad)}")
+        return value
+
+    @field_validator("candidates")
+    @classmethod
+    def _candidates(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("expected at least one candidate recipe")
+        if unknown := [c for c in value if c not in RECIPES]:
+            raise ValueError(f"unknown recipe {', '.join(unknown)}; expected some of {', '.join(RECIPES)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Program:
+    """A programme folder and what its `program.toml` says."""
+
+    folder: Path
+    file: ProgramFile
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def traits(self) -> dict[str, Trait]:
+        return self.file.traits
+
+    @property
+    def calendar(self) -> Calendar:
+        return self.file.calendar.calendar()
+
+    def season(self, label: str) -> FieldSeason:
+        return FieldSeason(self.name, label)
+
+    def settings_digest(self, *sections: str) -> str:
+        """sha256 of the named sections of `program.toml`: what a step that uses them depends on."""
+        content = self.file.model_dump(mode="json", include=set(sections))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def program_name(text: str) -> str:
+    """`text` made a valid programme name: lower case, other characters to `_`."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    name = name if re.match(r"[a-z]", name) else f"p_{name}"
+    return f"{name}_program"[:40] if len(name) < 3 else name[:40]
+
+
+def read_program(folder: Path) -> Program:
+    """Read `folder/program.toml`.
+
+    Raises
+    ------
+    NotAvailable, ProgramError
+        There is none, or its content is wrong; every fault is named with its key.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise ProgramError(f"{path} does not exist; expected a programme folder; repair: "
+                           f"genomic-platform init {folder} --genotypes FILE --trials FILE")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Program(Path(folder).resolve(), ProgramFile.model_validate(content))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProgramError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        faults = [f"{path}: {'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+                  + (f", found {e['input']!r}" if not isinstance(e["input"], dict) else "")
+                  for e in error.errors()]
+        raise ProgramError("\n".join(faults)) from error

@@ -1,0 +1,192 @@
+"""What a programme can be asked: its ranking, values of new lines, any table, how well recipes predict.
+
+The same functions stand behind the command line and a notebook. They read what is published on `main`, nothing else;
+`evaluate_landing` reads the landing files, so that it works before anything has run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from genomic_platform.catalogue import ASSETS
+from genomic_platform.champions import champions, index_goals
+from genomic_platform.errors import InputError, NotAvailable, ProgramError
+from genomic_platform.landing.files import Landing
+from genomic_platform.phenotypes.seasons import ALL
+from genomic_platform.program import RECIPES, Program
+from genomic_platform.results.report import published_assets
+from genomic_platform.stores.assets import AssetStore
+from genomic_platform.workspace import Workspace
+
+if TYPE_CHECKING:
+    from genomic_platform.models.candidate import FittedCandidate
+    from genomic_platform.models.protocol import FittedModel
+
+
+def _season(main: AssetStore, season: str | None) -> str:
+    published = main.published()
+    if season is None:
+        return published[-1]
+    if season not in published:
+        raise NotAvailable(f"season {season} is not published; published: {', '.join(published)}")
+    return season
+
+
+def _traits(program: Program, traits: Sequence[str] | None) -> list[str]:
+    if unknown := sorted(set(traits or ()) - set(program.traits)):
+        raise ProgramError(f"unknown trait {', '.join(unknown)}; program.toml has {', '.join(program.traits)}")
+    return list(traits or program.traits)
+
+
+def ranking(program: Program, workspace: Workspace, season: str | None = None,
+            traits: Sequence[str] | None = None) -> pl.DataFrame:
+    """Every line, best first: rank, index and its reliability, and each trait's values with reliabilities.
+
+    Parameters
+    ----------
+    season : None = the last published. traits : the index is made of these only; None = all of program.toml.
+
+    Raises
+    ------
+    NotAvailable, ProgramError
+        The season is not published; an unknown trait.
+    """
+    from genomic_platform.models.selection import selection_index
+
+    main = published_assets(program, workspace)
+    label, chosen = _season(main, season), _traits(program, traits)
+    values = main.read("breeding_values", label, ASSETS["breeding_values"])
+    if traits is None:
+        index = main.read("selection_index", label, ASSETS["selection_index"])
+    else:
+        goals = index_goals({t: program.traits[t] for t in chosen}, _champions(main, label),
+                            _means_through(main, label))
+        index = selection_index(values, goals, main.read("line_records", label, ASSETS["line_records"]),
+                                value=program.file.index.value)
+    for trait in chosen:
+        own = values.filter(pl.col("trait") == trait).select("line_id", *(
+            pl.col(c).alias(f"{trait}_{c}") for c in ("genotypic_value", "genotypic_value_reliability",
+                                                      "breeding_value", "breeding_value_reliability")))
+        index = index.join(own, on="line_id", how="left", maintain_order="left")
+    return index
+
+
+def predict_lines(program: Program, workspace: Workspace, genotypes: Sequence[Path]) -> pl.DataFrame:
+    """Values and reliabilities of lines nobody has phenotyped, by each trait's champion (contract VALUES).
+
+    Raises
+    ------
+    InputError
+        Files that cannot be read, or markers that are not the champion's; all named.
+    NotAvailable
+        Nothing is published yet.
+    """
+    from genomic_platform.genotypes.read import read_genotypes
+
+    main = published_assets(program, workspace)
+    table, _ = read_genotypes(genotypes)
+    traits_of: dict[FittedModel, list[str]] = {}
+    for trait, champion in _champions(main, main.published()[-1]).items():
+        traits_of.setdefault(champion.model, []).append(trait)
+    tables = [model.predict(table).filter(pl.col("trait").is_in(traits)) for model, traits in traits_of.items()]
+    return pl.concat(tables).sort("trait", "line_id")
+
+
+def _champions(main: AssetStore, season: str) -> dict[str, FittedCandidate]:
+    decisions = main.read("registered_model", season, ASSETS["registered_model"])
+    return champions(decisions, lambda recipe, trained: main.read(recipe, trained, ASSETS[recipe]))
+
+
+def _means_through(main: AssetStore, season: str) -> pl.DataFrame:
+    """Line means of all published seasons up to and including `season`."""
+    return pl.concat([main.read("line_means", s, ASSETS["line_means"]) for s in main.published() if s <= season])
+
+
+def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | None = None,
+                     traits: Sequence[str] | None = None, folds: Path | None = None,
+                     replicates: int = 10) -> pl.DataFrame:
+    """Predictive ability of recipes under a scheme (cv1, cv0, cv00, forward), straight from the landing files.
+
+    Lines are scored by their mean over environments; where seasons have no order, in each environment alone.
+    """
+    from genomic_platform.genotypes.panel import known_panel
+    from genomic_platform.genotypes.qc import apply_qc, genotype_qc
+    from genomic_platform.genotypes.read import read_genotypes
+    from genomic_platform.models.evaluate import evaluate
+    from genomic_platform.models.folds import published_folds
+    from genomic_platform.phenotypes.delimited import read_delimited
+    from genomic_platform.phenotypes.line_means import line_means
+    from genomic_platform.phenotypes.trials import read_trials
+
+    if replicates < 1:
+        raise ProgramError(f"replicates is {replicates}; expected at least 1")
+    landing, section = Landing(program), program.file.line_means
+    registry = landing.line_registry()
+    batch, _ = read_genotypes(landing.files("genotypes"))
+    panel = known_panel(batch, registry.synonyms)
+    records, _ = read_trials(landing.files("trials"), list(program.traits), registry, program.calendar)
+    means, _ = line_means(records, means=section.means)
+    unordered = landing.seasons == [ALL]
+    reference = section.means == "centred" and section.weights == "none"
+    given = None
+    if folds is not None:
+        file = read_delimited(folds)
+        if file.problems:
+            raise InputError(file.problems)
+        given = published_folds(file.cells, file.name)
+    return evaluate(apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump())), means,
+                    recipes=list(models or program.file.candidates), traits=_traits(program, traits), scheme=scheme,
+                    replicates=replicates, folds=given,
+                    within_environment=unordered and scheme == "cv1", means=section.means, weights=section.weights,
+                    clones_share_fold=not reference)
+
+
+def export(program: Program, workspace: Workspace, asset: str, season: str | None = None) -> pl.DataFrame:
+    """An asset of a published season as one table: genotypes and relationship with a column a line, a recipe's effects.
+
+    Raises
+    ------
+    NotAvailable, ProgramError
+        The season is not published; there is no such asset.
+    """
+    from genomic_platform.genotypes.relationship_table import relationship_array
+
+    if asset not in ASSETS:
+        raise ProgramError(f"no asset {asset}; expected one of {', '.join(sorted(ASSETS))}")
+    main = published_assets(program, workspace)
+    value = main.read(asset, _season(main, season), ASSETS[asset])
+    if asset in ("genotype_batch", "genotype_panel"):
+        return value.variants.hstack(pl.DataFrame(value.dosages().T, schema=list(value.lines)))
+    if asset == "relationship_matrix":
+        lines = value["line_id"].to_list()
+        return value.select("line_id").hstack(pl.DataFrame(relationship_array(value), schema=lines))
+    if asset in RECIPES:
+        return value.model.explain()
+    return value
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as Parquet or CSV by the file's name; lists become text joined by `; ` in CSV.
+
+    Raises
+    ------
+    ProgramError
+        Another ending, or a folder that does not exist.
+    """
+    if not path.parent.is_dir():
+        raise ProgramError(f"{path.parent} is not a folder; expected one that exists; repair: make it first")
+    temporary = path.with_name(f".{path.name}.tmp")
+    if path.suffix == ".parquet":
+        table.write_parquet(temporary)
+    elif path.suffix == ".csv":
+        lists = [c for c, dtype in table.schema.items() if isinstance(dtype, pl.List)]
+        table.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join("; ") for c in lists).write_csv(temporary)
+    else:
+        raise ProgramError(f"{path.name}: expected a name that ends in .csv or .parquet")
+    temporary.replace(path)
+
+

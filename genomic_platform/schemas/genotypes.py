@@ -1,0 +1,62 @@
+"""Contracts of the genotype tables: packed calls, line order, removals, structure."""
+
+import polars as pl
+
+from genomic_platform.schemas.contract import Column, TableContract
+from genomic_platform.schemas.phenotypes import LINE_ID
+
+_VARIANT = (
+    Column("variant_id", pl.String, "marker; chromosome:position:ref:alt where the source gives no id"),
+    Column("chromosome", pl.String, "chromosome"),
+    Column("position", pl.Int64, "position, 1-based", unit="bp"),
+    Column("ref", pl.String, "reference allele"),
+    Column("alt", pl.String, "counted allele"),
+    Column("alt_frequency", pl.Float64, "ALT allele frequency among called genotypes", unit="0–1", nullable=True),
+    Column("call_rate", pl.Float64, "share of lines with a call", unit="0–1"),
+)
+
+GENOTYPES = TableContract(
+    "genotypes",
+    (*_VARIANT, Column("genotypes", pl.Binary, "ceil(n_lines / 4) bytes, two bits a call, PLINK .bed order")),
+    sort_key=("chromosome", "position", "ref", "alt"),
+    unique=False,
+)
+
+GENOTYPE_LINES = TableContract("genotype_lines", (LINE_ID,), sort_key=())
+
+GENOTYPE_QC = TableContract(
+    "genotype_qc",
+    (
+        Column("kind", pl.String, "variant | line"),
+        Column("id", pl.String, "variant_id or line_id"),
+        Column("kept", pl.Boolean, "used for relationship and models"),
+        Column("reason", pl.String, "why it was removed; empty when kept", nullable=True),
+        Column("call_rate", pl.Float64, "share of calls present", unit="0–1"),
+        Column("alt_frequency", pl.Float64, "variants: ALT allele frequency", unit="0–1", nullable=True),
+        Column("heterozygosity", pl.Float64, "share of called genotypes that are heterozygous", unit="0–1",
+               nullable=True),
+    ),
+    sort_key=("kind", "id"),
+    unique=False,
+)
+
+POPULATION_STRUCTURE = TableContract(
+    "population_structure",
+    (
+        LINE_ID,
+        Column("component", pl.Int64, "principal component, 1 = largest"),
+        Column("score", pl.Float64, "the line's score: eigenvector × √eigenvalue"),
+        Column("variance_share", pl.Float64, "share of the relationship's total variance", unit="0–1"),
+    ),
+    sort_key=("line_id", "component"),
+)
+
+RELATIONSHIP_MATRIX = TableContract(
+    "relationship_matrix",
+    (
+        LINE_ID,
+        Column("relationship", pl.List(pl.Float64), "genomic relationship with every line, in the order of the rows "
+                                                    "(VanRaden 2008, method 1)"),
+    ),
+    sort_key=(),
+)

@@ -1,0 +1,1 @@
+"""Outside state: the versioned store of tables and models, and the MLflow registry. Nothing else speaks to them."""

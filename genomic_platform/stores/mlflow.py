@@ -1,0 +1,273 @@
+"""The MLflow registry: one run per candidate and season, one registered model per trait, aliases for what is in use.
+
+The only module that imports MLflow, and only inside functions: it takes seconds. Here belong records of models; which
+model becomes champion is decided elsewhere and told here. Reference: mlflow.org, Model Registry.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import polars as pl
+
+import genomic_platform
+from genomic_platform.errors import NotAvailable, StoreError, StoreUnavailable
+from genomic_platform.stores.pyfunc import load_fitted
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FINGERPRINT = "genomic_platform.fingerprint"
+MODEL_ARTIFACT = "model"
+VERSIONS_SCHEMA = {"trait": pl.String, "version": pl.Int64, "season": pl.String, "recipe": pl.String,
+                   "decision": pl.String, "model_version": pl.String, "commit": pl.String, "run_id": pl.String}
+
+_PARAMS_PER_CALL, _METRICS_PER_CALL, _TAGS_PER_CALL = 100, 800, 100  # MLflow's limits: 100, 1000, 100
+_LONGEST_PARAM = 6000
+_HTTP_RETRIES = 2  # retrying is the caller's: Dagster waits between tries without holding a step for minutes
+_TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+_MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+_connecting = threading.Lock()
+T = TypeVar("T", covariant=True)
+
+
+class _Page(Protocol[T]):
+    """One page of a search, with the token of the next."""
+
+    @property
+    def token(self) -> str | None: ...
+
+    def __iter__(self) -> Iterator[T]: ...
+
+
+class ModelRegistry:
+    """Candidates as MLflow runs, registered versions and aliases of a workspace.
+
+    Parameters
+    ----------
+    tracking_uri : `sqlite:///…` of a laptop, or `http(s)://…` of an MLflow server.
+    artifact_root : folder of the model files; a server keeps them itself and this is not used.
+
+    Raises
+    ------
+    StoreUnavailable : every method, when MLflow is away or busy.
+    NotAvailable : a run, registered model or version that does not exist.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_root = Path(artifact_root).absolute()
+        self._connected: MlflowClient | None = None
+
+    def log_candidate(self, *, program: str, season: str, recipe: str, fingerprint: str, params: Mapping[str, object],
+                      metrics: Mapping[str, float | None], tags: Mapping[str, str], folder: Path) -> str:
+        """Record a fitted candidate; returns the run's id.
+
+        A run of the programme with the same fingerprint is finished, or, when it is finished, left as it is.
+
+        Parameters
+        ----------
+        params, metrics, tags : what a reader wants to compare; metrics that are None or not finite are left out.
+        folder : the model as it saved itself; it becomes the MLflow model `model/`.
+        """
+        with self._speaking() as client:
+            run = self._run(client, program, f"{season} {recipe}", fingerprint)
+            if run.info.status == "FINISHED":
+                return run.info.run_id
+            known = {"genomic_platform.program": program, "genomic_platform.season": season,
+                     "genomic_platform.recipe": recipe}
+            _log_batches(client, run, params, metrics, {**tags, **known})
+            with tempfile.TemporaryDirectory() as made:
+                _write_model(Path(made), folder, run.info.run_id)
+                client.log_artifacts(run.info.run_id, made, MODEL_ARTIFACT)
+                client.log_artifacts(run.info.run_id, str(folder), f"{MODEL_ARTIFACT}/data")
+            client.set_terminated(run.info.run_id)  # last: a finished run is a whole one
+            return run.info.run_id
+
+    def register(self, *, program: str, trait: str, season: str, run_id: str, model_version: str, recipe: str,
+                 decision: str, commit: str, tags: Mapping[str, str]) -> int:
+        """Register a run's model as a version of `<program>.<trait>`; returns the version's number.
+
+        A version with the same season, model version and decision is not repeated. The run's fingerprint is
+        carried over.
+        """
+        name = f"{program}.{trait}"
+        identity = {"season": season, "model_version": model_version, "decision": decision}
+        with self._speaking() as client:
+            run = client.get_run(run_id)
+            self._ensure_model(client, name)
+            for present in _all_pages(lambda token: client.search_model_versions(f"name='{name}'", page_token=token)):
+                if identity.items() <= present.tags.items():
+                    return int(present.version)
+            carried = {FINGERPRINT: run.data.tags[FINGERPRINT]} if FINGERPRINT in run.data.tags else {}
+            made = client.create_model_version(
+                name, f"{run.info.artifact_uri}/{MODEL_ARTIFACT}", run_id, await_creation_for=0,
+                tags={"genomic_platform.version": genomic_platform.__version__, **carried, **tags, **identity,
+                      "recipe": recipe, "commit": commit})
+            return int(made.version)
+
+    def set_alias(self, program: str, trait: str, alias: str, version: int | None) -> None:
+        """Point `alias` of `<program>.<trait>` at a version, or (None) remove it."""
+        name = f"{program}.{trait}"
+        with self._speaking() as client:
+            if version is not None:
+                client.set_registered_model_alias(name, alias, str(version))
+            elif alias in client.get_registered_model(name).aliases:
+                client.delete_registered_model_alias(name, alias)
+
+    def aliases(self, program: str) -> dict[str, dict[str, int]]:
+        """`{trait: {alias: version}}` of every registered trait of the programme."""
+        with self._speaking() as client:
+            found = _all_pages(lambda token: client.search_registered_models(f"name LIKE '{program}.%'",
+                                                                             page_token=token))
+            return {model.name.removeprefix(f"{program}."): {alias: int(v) for alias, v in model.aliases.items()}
+                    for model in found if model.name.startswith(f"{program}.")}
+
+    def versions(self, program: str) -> pl.DataFrame:
+        """All versions of the programme's models, sorted by trait and version (columns `VERSIONS_SCHEMA`)."""
+        with self._speaking() as client:
+            found = _all_pages(lambda token: client.search_model_versions(f"name LIKE '{program}.%'",
+                                                                          page_token=token))
+            # LIKE takes the underscore of a name for any character.
+            rows = [{"trait": v.name.removeprefix(f"{program}."), "version": int(v.version), "run_id": v.run_id,
+                     **{tag: v.tags.get(tag) for tag in ("season", "recipe", "decision", "model_version", "commit")}}
+                    for v in found if v.name.startswith(f"{program}.")]
+        return pl.DataFrame(rows, schema=VERSIONS_SCHEMA).sort("trait", "version")
+
+    @contextmanager
+    def _speaking(self) -> Iterator[MlflowClient]:
+        with _connecting:
+            _import_quietly()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import OperationalError
+        try:
+            yield self._client()
+        except MlflowException as error:
+            raise _translated(error, self.tracking_uri) from error
+        except (OperationalError, ConnectionError) as error:
+            raise StoreUnavailable(f"MLflow at {self.tracking_uri} cannot be reached: {error}") from error
+
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+        with _connecting:  # two threads at once would both create the tables
+            if self._connected is None:
+                if self.tracking_uri.startswith("sqlite:///"):
+                    Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+                self._connected = MlflowClient(self.tracking_uri, self.tracking_uri)
+            return self._connected
+
+    def _run(self, client: MlflowClient, program: str, name: str, fingerprint: str) -> Run:
+        experiment = self._experiment(client, program)
+        found = client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
+        return found[0] if found else client.create_run(experiment, run_name=name, tags={FINGERPRINT: fingerprint})
+
+    def _experiment(self, client: MlflowClient, program: str) -> str:
+        from mlflow.exceptions import MlflowException
+        location = None if self.tracking_uri.startswith("http") else (self.artifact_root / program).as_uri()
+        found = client.get_experiment_by_name(program)
+        if found is None:
+            try:
+                return client.create_experiment(program, artifact_location=location)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = client.get_experiment_by_name(program)  # another process was quicker
+        if found is None:
+            raise StoreUnavailable(f"MLflow at {self.tracking_uri}: experiment {program} came and went; try again")
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def _ensure_model(self, client: MlflowClient, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def _import_quietly() -> None:
+    """Import MLflow with its telemetry off, few retries and no lines of its own on the terminal."""
+    import mlflow.telemetry
+    from mlflow import environment_variables as variables
+    if not variables.MLFLOW_DISABLE_TELEMETRY.get():
+        variables.MLFLOW_DISABLE_TELEMETRY.set(True)
+        mlflow.telemetry.set_telemetry_client()
+    variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+    if not variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
+        variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_HTTP_RETRIES)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are raised as well
+
+
+def _translated(error: Exception, tracking_uri: str) -> NotAvailable | StoreError:
+    code = getattr(error, "error_code", "")
+    cause = error.__cause__ or error.__context__
+    if code in _MISSING:
+        return NotAvailable(f"MLflow at {tracking_uri}: {error}")
+    if code in _TRANSIENT or isinstance(cause, OSError):  # requests' errors are OSErrors
+        return StoreUnavailable(f"MLflow at {tracking_uri} is away or busy: {error}")
+    return StoreError(f"MLflow at {tracking_uri} refused: {error}")
+
+
+def _all_pages(search: Callable[[str | None], _Page[T]]) -> list[T]:
+    found: list[T] = []
+    token: str | None = None
+    while True:
+        page = search(token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _log_batches(client: MlflowClient, run: Run, params: Mapping[str, object], metrics: Mapping[str, float | None],
+                 tags: Mapping[str, str]) -> None:
+    """Log what the run does not have yet; a parameter, once logged, cannot change."""
+    from mlflow.entities import Metric, Param, RunTag
+    now_ms = time.time_ns() // 1_000_000
+    new_params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in params.items()
+                  if key not in run.data.params]
+    new_metrics = [Metric(key, float(value), now_ms, 0) for key, value in metrics.items()
+                   if value is not None and math.isfinite(value) and run.data.metrics.get(key) != value]
+    new_tags = [RunTag(key, value) for key, value in tags.items()]
+    for start in range(0, len(new_params), _PARAMS_PER_CALL):
+        client.log_batch(run.info.run_id, params=new_params[start:start + _PARAMS_PER_CALL])
+    for start in range(0, len(new_metrics), _METRICS_PER_CALL):
+        client.log_batch(run.info.run_id, metrics=new_metrics[start:start + _METRICS_PER_CALL])
+    for start in range(0, len(new_tags), _TAGS_PER_CALL):
+        client.log_batch(run.info.run_id, tags=new_tags[start:start + _TAGS_PER_CALL])
+
+
+def _write_model(made: Path, folder: Path, run_id: str) -> None:
+    """Write MLmodel and its environment for the model saved in `folder`, which goes beside them as `data/`.
+
+    By hand, since `mlflow.pyfunc.save_model` asks pip what is installed (0.7 s) and warns that there is no example.
+    """
+    import mlflow
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
+    fitted = load_fitted(folder)
+    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.int8), (-1, fitted.n_markers))]),
+                               outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, len(fitted.traits)))]))
+    flavor = {"loader_module": "genomic_platform.stores.pyfunc", "data": "data", "code": None, "streamable": False,
+              "python_version": platform.python_version(), "env": {"virtualenv": "python_env.yaml"}}
+    Model(artifact_path=MODEL_ARTIFACT, run_id=run_id, signature=signature, flavors={"python_function": flavor},
+          metadata={"traits": list(fitted.traits)}).save(str(made / "MLmodel"))
+    (made / "requirements.txt").write_text(f"genomic-platform=={genomic_platform.__version__}\n"
+                                           f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n")
+    (made / "python_env.yaml").write_text(f"python: {platform.python_version()}\nbuild_dependencies: [pip]\n"
+                                          "dependencies: [-r requirements.txt]\n")

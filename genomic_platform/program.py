@@ -134,6 +134,22 @@ class IndexSection(_Section):
     value: Literal["genotypic_value", "breeding_value"] = "genotypic_value"
 
 
+class GateSection(_Section):
+    """When one recipe may replace another, and whether a person has to agree.
+
+    `margin`: smallest mean gain in predictive ability over past forward seasons. `confidence`: of the bound above zero,
+    corrected for the number of challengers. `group_margin`: loss in a trait's environment or family that forbids.
+    `approval`: `manual` lets every promotion after the first wait for `genomic-platform approve`.
+    `automatic_rollback`: a champion that realised accuracy shows to be bad is rolled back without a person.
+    """
+
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    group_margin: Annotated[float, Field(gt=0, le=1)] = 0.1
+    approval: Literal["automatic", "manual"] = "automatic"
+    automatic_rollback: bool = False
+
+
 class LandingSection(_Section):
     """Files used where they lie (`init --in-place`) beside those in `landing/`."""
 
@@ -156,6 +172,7 @@ class ProgramFile(_Section):
     line_means: LineMeansSection = LineMeansSection()
     genotype_qc: GenotypeQcSection = GenotypeQcSection()
     index: IndexSection = IndexSection()
+    gate: GateSection = GateSection()
     landing: LandingSection = LandingSection()
     sources: tuple[Source, ...] = ()
 
@@ -191,6 +208,10 @@ class Program:
 
     folder: Path
     file: ProgramFile
+
+    @property
+    def path(self) -> Path:
+        return self.folder / FILE
 
     @property
     def name(self) -> str:

@@ -110,7 +110,8 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
         else:
             rows.append(_first(training_set, trait, candidates, scores))
     # A trait that is absent this season keeps its champion.
-    rows += [champion | {"season": training_set.season, "decision": "keep", "reasons": ["no record of the trait yet"]}
+    rows += [champion | {"season": training_set.season, "decision": "keep", "proposed": None,
+              "reasons": ["no record of the trait yet"]}
              for trait, champion in champions.items() if trait not in training_set.traits]
     return REGISTERED_MODEL.conform(pl.DataFrame(rows, schema=REGISTERED_MODEL.schema))
 
@@ -138,7 +139,7 @@ def _renew(training_set: TrainingSet, trait: str, champion: Mapping[str, object]
     faults, passed = _sanity(training_set, trait, refit, previous_values, limits)
     if faults:
         return {**champion, "season": training_set.season, "decision": "keep", "challenger": challenger,
-                "reasons": [f"refitted {refit.recipe} not promoted: {fault}" for fault in faults]}
+                "proposed": None, "reasons": [f"refitted {refit.recipe} not promoted: {fault}" for fault in faults]}
     return _row(training_set, trait, "refresh", refit, challenger,
                 [f"{refit.recipe} refitted on records through {training_set.season}", *passed])
 
@@ -185,7 +186,7 @@ def _row(training_set: TrainingSet, trait: str, decision: str, candidate: Candid
          reasons: Sequence[str]) -> dict[str, object]:
     n_train = training_set.means.filter((pl.col("trait") == trait) & pl.col("genotyped")).height
     return {"trait": trait, "season": training_set.season, "decision": decision, "recipe": candidate.recipe,
-            "challenger": challenger, "trained_through": training_set.season,
+            "challenger": challenger, "proposed": None, "trained_through": training_set.season,
             "model_version": candidate.model_version, "n_train": n_train, "reasons": list(reasons)}
 
 

@@ -75,12 +75,36 @@ REGISTERED_MODEL = TableContract(
         Column("decision", pl.String, " | ".join(DECISIONS)),
         Column("recipe", pl.String, "the champion's recipe after the decision"),
         Column("challenger", pl.String, "the best other recipe; empty when there is none", nullable=True),
+        Column("proposed", pl.String, "recipe fitted through this season that waits for `approve`; empty when none",
+               nullable=True),
         Column("trained_through", pl.String, "last season the champion saw"),
         Column("model_version", pl.String, "content digest of the champion's parameters"),
         Column("n_train", pl.Int64, "lines the champion was trained on"),
         Column("reasons", pl.List(pl.String), "why, in words, most important first"),
     ),
     sort_key=("trait",),
+)
+
+#: Decisions taken between seasons: `approve`, `reject`, `rollback`. Appended to, never changed; the champion of a trait
+#: is the latest season's decision (REGISTERED_MODEL) unless a row here was written after it.
+HAND_DECISIONS = TableContract(
+    "hand_decisions",
+    (
+        Column("number", pl.Int64, "1, 2, … in the order taken"),
+        Column("time", pl.Datetime("us", "UTC"), "when"),
+        Column("who", pl.String, "the person or the process that decided"),
+        TRAIT,
+        Column("season", pl.String, "latest published season when it was taken"),
+        Column("action", pl.String, "approve | reject | rollback"),
+        Column("decision", pl.String, "what it makes of the trait's state: " + " | ".join(DECISIONS)),
+        Column("recipe", pl.String, "the champion's recipe from now on"),
+        Column("trained_through", pl.String, "last season the champion saw"),
+        Column("model_version", pl.String, "content digest of the champion's parameters"),
+        Column("n_train", pl.Int64, "lines the champion was trained on"),
+        Column("pinned", pl.Boolean, "no season may change the champion until `approve`"),
+        Column("reason", pl.String, "why, as the person gave it"),
+    ),
+    sort_key=("number",),
 )
 
 SELECTION_INDEX = TableContract(

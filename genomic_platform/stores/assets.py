@@ -98,7 +98,8 @@ class AssetStore:
     def records(self, season: str) -> dict[str, AssetRecord]:
         """All asset records of a season by asset name."""
         folder = f"{FieldSeason(self.program, season).path}/_records/"
-        found = (self.record(Path(o.path).stem, season) for o in self.store.list(self.ref, folder))
+        found = (self.record(Path(o.path).stem, season) for o in self.store.list(self.ref, folder)
+                 if o.path.endswith(".json"))
         return {r.asset: r for r in found if r is not None}
 
     def published(self) -> list[str]:
@@ -149,11 +150,22 @@ class AssetStore:
         """Stage another season's content of the asset here without reading it."""
         source, target = self._prefix(asset, source_season), self._prefix(asset, season)
         start = codec.paths(source)
-        wanted = {codec.paths(target) + item.path.removeprefix(start): item.sha256
+        wanted = {codec.paths(target) + item.path.removeprefix(start): item.path
                   for item in self.store.list(source_ref, start)}
         self._keep_only(codec.paths(target), wanted)
-        for path, sha256 in wanted.items():
-            self.store.link(self.ref, path, sha256)
+        for path, origin in wanted.items():
+            self.store.link(self.ref, path, source_ref, origin)
+
+    def seal_settings(self, season: str, program_toml: bytes) -> None:
+        """Stage `program.toml` as the season used it, beside the season's records."""
+        self.store.write(self.ref, self._settings_path(season), program_toml)
+
+    def settings(self, season: str) -> bytes:
+        """`program.toml` as the season used it. Raises ObjectNotFound."""
+        return self.store.open(self.ref, self._settings_path(season)).read_bytes()
+
+    def _settings_path(self, season: str) -> str:
+        return f"{FieldSeason(self.program, season).path}/_records/program.toml"
 
     def _keep_only(self, prefix: str, paths: Collection[str]) -> None:
         for stale in self.store.list(self.ref, prefix):

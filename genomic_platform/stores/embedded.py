@@ -17,7 +17,7 @@ from pygit2.enums import Option
 from genomic_platform.errors import MergeConflict, ObjectNotFound, StoreError
 from genomic_platform.stores import names, refs, trees
 from genomic_platform.stores.lock import exclusive
-from genomic_platform.stores.objects import Contents, is_sha256, pointer, read_pointer, sweep
+from genomic_platform.stores.objects import Contents, pointer, read_pointer, sweep
 from genomic_platform.stores.protocol import MAIN, Change, Commit, ObjectInfo
 from genomic_platform.stores.staging import Staged, Staging
 
@@ -103,13 +103,10 @@ class EmbeddedStore:
         sha256, size = self._contents.put(source)
         return self._stage(branch, path, sha256, size)
 
-    def link(self, branch: str, path: str, sha256: str) -> ObjectInfo:
-        """Stage at `path` content the store already holds. Raises ObjectNotFound when it does not."""
+    def link(self, branch: str, path: str, source_ref: str, source_path: str) -> ObjectInfo:
+        """Stage at `path` what `source_path` holds at `source_ref`. Raises ObjectNotFound."""
         names.check_path(path)
-        size = self._contents.size(sha256) if is_sha256(sha256) else None
-        if size is None:
-            raise ObjectNotFound(f"{path}: expected content {sha256} in the store, found none; write the file instead")
-        return self._stage(branch, path, sha256, size)
+        return self._stage(branch, path, *self._content(source_ref, source_path))
 
     def remove(self, branch: str, path: str) -> None:
         """Stage the removal of `path`; removing what is not there is no change."""
@@ -120,17 +117,7 @@ class EmbeddedStore:
 
     def open(self, ref: str, path: str) -> Path:
         """The read-only file held at `path`, read in place. Raises ObjectNotFound, CorruptObject."""
-        names.check_path(path)
-        with self._reading() as repository:
-            # Staged first, here and in `_view`: a commit in between then shows its writes twice, never not at all.
-            entry = self._staging.get(ref, path) if refs.branch_id(repository, ref) is not None else None
-            blob = trees.lookup(refs.commit_at(repository, ref).tree, path) if entry is None else None
-            content = self._pointer(repository, blob, path) if blob is not None else None
-        if entry is not None and entry.sha256 is not None:
-            content = (entry.sha256, entry.size)
-        if content is None:
-            raise ObjectNotFound(f"{path}: expected a file at {ref}, found none; `list` shows what is there")
-        return self._contents.verified(*content, path)
+        return self._contents.verified(*self._content(ref, path), path)
 
     def list(self, ref: str, prefix: str = "") -> list[ObjectInfo]:
         """Objects whose path starts with `prefix`, sorted by path; on a branch, what is staged is included."""
@@ -271,6 +258,20 @@ class EmbeddedStore:
     def _view(self, repository: pygit2.Repository, ref: str) -> tuple[dict[str, Staged], pygit2.Tree]:
         staged = self._staging.entries(ref) if refs.branch_id(repository, ref) is not None else {}
         return staged, refs.commit_at(repository, ref).tree
+
+    def _content(self, ref: str, path: str) -> tuple[str, int]:
+        """(sha256, size) of what `path` holds at `ref`."""
+        names.check_path(path)
+        with self._reading() as repository:
+            # Staged first, here and in `_view`: a commit in between then shows its writes twice, never not at all.
+            entry = self._staging.get(ref, path) if refs.branch_id(repository, ref) is not None else None
+            blob = trees.lookup(refs.commit_at(repository, ref).tree, path) if entry is None else None
+            content = self._pointer(repository, blob, path) if blob is not None else None
+        if entry is not None and entry.sha256 is not None:
+            content = (entry.sha256, entry.size)
+        if content is None:
+            raise ObjectNotFound(f"{path}: expected a file at {ref}, found none; `list` shows what is there")
+        return content
 
     def _stage(self, branch: str, path: str, sha256: str, size: int) -> ObjectInfo:
         with self._writing() as repository:

@@ -21,7 +21,6 @@ from genomic_platform.errors import CorruptObject, StoreError
 _CHUNK = 1 << 20
 _STALE_S = 86_400
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 # Files whose checksum this process has seen to be right: (modification time in ns, size) at that moment.
 _verified: dict[Path, tuple[int, int]] = {}
 
@@ -38,10 +37,6 @@ def read_pointer(data: bytes, path: str) -> tuple[str, int]:
         raise CorruptObject(f"{path}: expected a Git LFS pointer in the store's tree, found {data[:40]!r}; "
                             "only the store may commit to its repository")
     return match[1].decode(), int(match[2])
-
-
-def is_sha256(text: str) -> bool:
-    return _SHA256.fullmatch(text) is not None
 
 
 def fsync_folder(folder: Path) -> None:

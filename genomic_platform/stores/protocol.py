@@ -61,8 +61,8 @@ class VersionedStore(Protocol):
         """Stage a file's content (a path is copied, never moved). Equal content is stored once."""
         ...
 
-    def link(self, branch: str, path: str, sha256: str) -> ObjectInfo:
-        """Stage at `path` content the store already holds, without reading it."""
+    def link(self, branch: str, path: str, source_ref: str, source_path: str) -> ObjectInfo:
+        """Stage at `path` what `source_path` holds at `source_ref`, without reading it. Raises ObjectNotFound."""
         ...
 
     def remove(self, branch: str, path: str) -> None:

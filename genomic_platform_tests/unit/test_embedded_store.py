@@ -22,7 +22,7 @@ from genomic_platform.errors import (
 )
 from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform.stores.lock import exclusive
-from genomic_platform.stores.protocol import MAIN, Change, VersionedStore
+from genomic_platform.stores.protocol import MAIN, Change, ObjectInfo, VersionedStore
 
 
 @pytest.fixture
@@ -123,10 +123,10 @@ def test_equal_content_is_stored_once_and_read_only(store: EmbeddedStore) -> Non
     assert store.open(MAIN, "a") == store.open(MAIN, "b")
     assert store.open(MAIN, "b").stat().st_mtime_ns == before.st_mtime_ns
     assert store.open(MAIN, "a").stat().st_mode & 0o777 == 0o444
-    assert store.link(MAIN, "c", first.sha256).size == 4
+    assert store.link(MAIN, "c", MAIN, "a") == ObjectInfo("c", first.sha256, 4)
     assert store.open(MAIN, "c").read_bytes() == b"same"
-    with pytest.raises(ObjectNotFound, match="expected content"):
-        store.link(MAIN, "d", "0" * 64)
+    with pytest.raises(ObjectNotFound, match="nowhere: expected a file"):
+        store.link(MAIN, "d", MAIN, "nowhere")
     assert not list((store.root / "lfs" / "tmp").iterdir())
 
 

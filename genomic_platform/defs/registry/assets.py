@@ -85,6 +85,7 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         season = open_season(context)
         record = release_record(season.assets, season.label, context.run.run_id,
                                 season.program.settings_digest(*RESULT_SECTIONS))
+        season.assets.seal_settings(season.label, season.program.path.read_bytes())
         released = publish(season.workspace, season.assets, record)
     except GenomicPlatformError as error:
         raise as_failure(error, context.instance, context.run) from error

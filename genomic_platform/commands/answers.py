@@ -1,0 +1,148 @@
+"""What a programme can be asked: report, rank, predict, evaluate, export, and the schemas of what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from genomic_platform.commands.console import Count, Folder, Json, Names, Out, app, opened, out, written
+from genomic_platform.program import read_program
+from genomic_platform.workspace import Workspace
+
+
+@app.command(sort_key=5)
+def report(folder: Folder, *, json_: Json = False, first: Count = 0) -> None:
+    """Show the results: each season and trait with what was decided and how well predictions held.
+
+    Parameters
+    ----------
+    json_
+        The whole table as JSON (its schema: `genomic-platform schema report`).
+    first
+        Also show so many of the last season's best lines.
+    """
+    from genomic_platform.results import answers
+    from genomic_platform.results.display import ranking_table, report_tables
+    from genomic_platform.results.report import report as report_of
+
+    program, workspace = opened(folder)
+    found = report_of(program, workspace)
+    if json_:
+        print(json.dumps(found, ensure_ascii=False, indent=1))
+        return
+    report_tables(out, found)
+    if first:
+        ranking_table(out, program, answers.ranking(program, workspace), found["seasons"][-1], first)
+        where_to_look(folder, workspace)
+
+
+def where_to_look(folder: Path, workspace: Workspace) -> None:
+    out.print(f"\nWhere to look:  genomic-platform status {folder}   ·   genomic-platform ui {folder} (Dagster, MLflow)"
+              f"\n                workspace {workspace.root}")
+
+
+@app.command(sort_key=6)
+def rank(folder: Folder, *, out_: Out, season: str | None = None,
+         traits: Names = None) -> None:
+    """Write the whole ranking: every line with index, values and reliabilities (CSV or Parquet).
+
+    Parameters
+    ----------
+    out_
+        File to write, .csv or .parquet.
+    season
+        A published season; the last one when not given.
+    traits
+        The index is made of these only.
+    """
+    from genomic_platform.results import answers
+
+    program, workspace = opened(folder)
+    written(answers.ranking(program, workspace, season, traits), out_)
+
+
+@app.command(sort_key=7)
+def predict(folder: Folder, *, genotypes: Annotated[list[Path], Parameter(consume_multiple=True, negative="")],
+            out_: Out) -> None:
+    """Write values and reliabilities of lines nobody has phenotyped, by the current champions.
+
+    Parameters
+    ----------
+    genotypes
+        Variant files with the panel's markers.
+    out_
+        File to write, .csv or .parquet.
+    """
+    from genomic_platform.results import answers
+
+    program, workspace = opened(folder)
+    written(answers.predict_lines(program, workspace, genotypes), out_)
+
+
+@app.command(sort_key=8)
+def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, traits: Names = None,
+             folds: Path | None = None, replicates: int = 10,
+             json_: Json = False) -> None:
+    """Measure how well recipes predict under a scheme; needs only init.
+
+    Parameters
+    ----------
+    scheme
+        cv1 (folds of lines), cv0 (leave a season out), cv00 (and its lines too), forward (earlier seasons only).
+    models
+        Recipes; those of program.toml when not given.
+    traits
+        Traits; all when not given.
+    folds
+        A CSV with line_id and one fold column, instead of random folds; scored pooled.
+    replicates
+        Random divisions into five folds.
+    json_
+        One object per model, trait, scheme and environment (its schema: `genomic-platform schema evaluate`).
+    """
+    from genomic_platform.results import answers
+    from genomic_platform.results.display import evaluation_table
+
+    program = read_program(folder)
+    table = answers.evaluate_landing(program, scheme, models=models, traits=traits, folds=folds, replicates=replicates)
+    if json_:
+        print(json.dumps({"schema_version": 1, "program": program.name, "results": table.to_dicts()}, indent=1))
+    else:
+        evaluation_table(out, table)
+
+
+@app.command(sort_key=9)
+def export(folder: Folder, *, asset: str, out_: Out,
+           season: str | None = None) -> None:
+    """Write any published table as Parquet or CSV.
+
+    Parameters
+    ----------
+    asset
+        Name as in the asset graph, such as breeding_values or line_means.
+    out_
+        File to write, .csv or .parquet.
+    season
+        A published season; the last one when not given.
+    """
+    from genomic_platform.results import answers
+
+    program, workspace = opened(folder)
+    written(answers.export(program, workspace, asset, season), out_)
+
+
+@app.command(sort_key=10)
+def schema(name: str) -> None:
+    """Print the JSON Schema of what `report --json` or `evaluate --json` prints.
+
+    Parameters
+    ----------
+    name
+        report or evaluate.
+    """
+    from genomic_platform.results.report import json_schema
+
+    print(json.dumps(json_schema(name), indent=1))

@@ -233,7 +233,7 @@ def status_report(out: Console, found: Status) -> None:
 def settings_table(out: Console, settings: Settings) -> None:
     table = _table(out, ["setting", "value", "meaning"])
     for name, value, meaning in settings.table():
-        table.add_row(name, str(value) or "–", meaning)
+        table.add_row(name, str(value) if value != "" else "–", meaning)
     _show(out, table)
 
 

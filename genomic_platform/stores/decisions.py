@@ -1,7 +1,7 @@
 """Who is champion now: the latest season's decisions, and those taken by hand since.
 
 A season decides once, in `registered_model`; between seasons `approve`, `reject` and `rollback` append rows to the
-programme's table `hand_decisions.parquet` on `main`. Both are read together here; who may decide what is not known here.
+programme's table `hand_decisions.parquet` on `main`. Both are read together here; who may decide is not known here.
 """
 
 from __future__ import annotations

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from genomic_platform.program import Trait
 
 
-def champions(decisions: pl.DataFrame, read: Callable[[str, str], FittedCandidate]) -> dict[str, FittedCandidate]:
+def champions(decisions: pl.DataFrame,
+              read: Callable[[str, str, str], FittedCandidate]) -> dict[str, FittedCandidate]:
     """Trait → its champion after `decisions` (contract REGISTERED_MODEL).
 
     Parameters
     ----------
-    read : (recipe, season trained through) → the candidate fitted then; called once for each pair.
+    read : (recipe, season trained through, model version) → the candidate fitted then; called once for each.
     """
-    keys = {row["trait"]: (row["recipe"], row["trained_through"]) for row in decisions.iter_rows(named=True)}
+    keys = {row["trait"]: (row["recipe"], row["trained_through"], row["model_version"])
+            for row in decisions.iter_rows(named=True)}
     fitted = {key: read(*key) for key in sorted(set(keys.values()))}
     return {trait: fitted[key] for trait, key in keys.items()}
 

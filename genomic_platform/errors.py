@@ -6,6 +6,7 @@
     ├── NotAvailable           what was asked for does not exist (yet): no champion, season unpublished
     ├── SeasonOrderError       an earlier season is unpublished and none is on its way
     ├── PredecessorRunning     an earlier season is on its way: transient
+    ├── DecisionsChanged       somebody decided on a champion while the run went on: transient
     ├── MissingExtra           an optional package is not installed
     └── StoreError             the versioned store
         ├── ObjectNotFound     no such branch, commit or path
@@ -101,6 +102,13 @@ class SeasonOrderError(GenomicPlatformError):
 
 class PredecessorRunning(GenomicPlatformError):
     """An earlier season is queued, running or about to be retried."""
+
+    transient = True
+    exit_code = 4
+
+
+class DecisionsChanged(GenomicPlatformError):
+    """Somebody rolled back or approved while the run went on; the run, tried again, decides anew."""
 
     transient = True
     exit_code = 4

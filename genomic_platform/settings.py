@@ -7,6 +7,7 @@ breeding programme is not here but in its `program.toml`. No other module reads 
 from __future__ import annotations
 
 import os
+import pwd
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -30,13 +31,26 @@ class Settings(BaseModel):
     season_job: str = Field("train_season", description="job that sensors start for a season")
     sensor_seconds: int = Field(30, ge=1, description="seconds between two looks at the landing folders")
     run_retries: int = Field(3, ge=0, description="times a failed run is tried again (transient causes only)")
+    actor: str = Field("", description="who acts, for the audit log; empty = the user of the operating system")
     host: str = Field("127.0.0.1", description="address the web pages listen on")
     dagster_port: int = Field(3000, description="port of the Dagster web UI")
     mlflow_port: int = Field(5000, description="port of the MLflow web UI")
 
+    @property
+    def who(self) -> str:
+        """Who acts: the set `actor`, else the name of the operating system's user."""
+        return self.actor or _system_user()
+
     def table(self) -> list[tuple[str, object, str]]:
         """(name, value, meaning) of every setting."""
         return [(name, getattr(self, name), info.description or "") for name, info in type(self).model_fields.items()]
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user id without a name
+        return f"uid {os.getuid()}"
 
 
 def read_settings(folder: Path | None = None, **command_line: object) -> Settings:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from genomic_platform.audit import AuditLog
 from genomic_platform.errors import ProgramError
 from genomic_platform.program import Program, read_program
 from genomic_platform.settings import Settings, read_settings
@@ -61,6 +62,10 @@ class Workspace:
 
         (self.root / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
         return ModelRegistry(self.mlflow_uri, self.root / "mlflow" / "artifacts")
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        return AuditLog(self.root / "audit")
 
     def program_folders(self) -> dict[str, Path]:
         """Registered programmes and their folders (kept relative to the workspace, so that both can move)."""

@@ -130,6 +130,18 @@ class AssetStore:
                 link.symlink_to(self.store.open(self.ref, item.path))
             return codec.load(Path(folder))
 
+    def holding(self, asset: str, season: str, data_version: str) -> AssetStore:
+        """The assets as seen from here, or from the newest release of the season in which the asset has this content.
+
+        A replayed season's earlier content stays readable so. Raises NotAvailable when no release has it.
+        """
+        for view in (self, *(self.at(commit) for commit in reversed(self.releases().get(season, [])))):
+            record = view.record(asset, season)
+            if record is not None and record.data_version == data_version:
+                return view
+        raise NotAvailable(f"{asset} of {self.program} season {season} with content {data_version[:12]} is in no "
+                           f"release that {self.ref} knows")
+
     def write(self, asset: str, season: str, value: pl.DataFrame | Saved, codec: Codec) -> str:
         """Stage the value on this branch; returns its data version. `seal` makes it exist."""
         prefix = self._prefix(asset, season)

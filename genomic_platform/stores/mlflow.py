@@ -98,23 +98,30 @@ class ModelRegistry:
                  decision: str, commit: str, tags: Mapping[str, str]) -> int:
         """Register a run's model as a version of `<program>.<trait>`; returns the version's number.
 
-        A version with the same season, model version and decision is not repeated. The run's fingerprint is
-        carried over.
+        A season's model is one version, whatever is decided on it later: its tag `decision` says the latest. The run's
+        fingerprint is carried over.
         """
         name = f"{program}.{trait}"
-        identity = {"season": season, "model_version": model_version, "decision": decision}
+        identity = {"season": season, "model_version": model_version}
         with self._speaking() as client:
             run = client.get_run(run_id)
             self._ensure_model(client, name)
             for present in _all_pages(lambda token: client.search_model_versions(f"name='{name}'", page_token=token)):
                 if identity.items() <= present.tags.items():
+                    if present.tags.get("decision") != decision:
+                        client.set_model_version_tag(name, present.version, "decision", decision)
                     return int(present.version)
             carried = {FINGERPRINT: run.data.tags[FINGERPRINT]} if FINGERPRINT in run.data.tags else {}
             made = client.create_model_version(
                 name, f"{run.info.artifact_uri}/{MODEL_ARTIFACT}", run_id, await_creation_for=0,
                 tags={"genomic_platform.version": genomic_platform.__version__, **carried, **tags, **identity,
-                      "recipe": recipe, "commit": commit})
+                      "decision": decision, "recipe": recipe, "commit": commit})
             return int(made.version)
+
+    def require_ready(self) -> None:
+        """Raise StoreUnavailable when the registry does not answer, before anything is begun that it must finish."""
+        with self._speaking() as client:
+            client.search_registered_models(max_results=1)
 
     def set_alias(self, program: str, trait: str, alias: str, version: int | None) -> None:
         """Point `alias` of `<program>.<trait>` at a version, or (None) remove it."""

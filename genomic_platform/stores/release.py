@@ -1,18 +1,19 @@
-"""Publishing a season: merge the run's branch into `main`, and only then project the registry's aliases.
+"""Publishing a season: merge the run's branch into `main`, and only then project what was decided.
 
-The decision table on `main` is the truth; MLflow versions and aliases are its projection and can be made again from it
-at any time, so a kill between merge and alias loses nothing.
+The decision tables on `main` are the truth, so a kill after the merge loses nothing: see `projection`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genomic_platform.catalogue import ASSETS
-from genomic_platform.errors import NotAvailable
+from genomic_platform.errors import DecisionsChanged, NotAvailable
 from genomic_platform.landing.files import chain_digest
 from genomic_platform.stores.assets import RELEASE, AssetRecord, AssetStore, fingerprint
+from genomic_platform.stores.decisions import hand_decisions
+from genomic_platform.stores.projection import audit_anchor, project
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.version import code_version
 from genomic_platform.workspace import Workspace
@@ -74,10 +75,19 @@ def release_record(assets: AssetStore, season: str, run_id: str, settings: str) 
 
 
 def publish(workspace: Workspace, assets: AssetStore, record: AssetRecord) -> Released:
-    """Seal, commit and merge the run's branch, then project the aliases. Safe to repeat after a kill anywhere in it."""
+    """Seal, commit and merge the run's branch, then project the decisions. Safe to repeat after a kill anywhere in it.
+
+    Raises
+    ------
+    DecisionsChanged : somebody decided on a champion since the branch was made; the branch knows of it now.
+    StoreUnavailable : the registry does not answer; nothing was published.
+    """
     store, branch, season = workspace.store, assets.ref, record.season
+    _require_same_decisions(assets, season)
+    workspace.registry.require_ready()
     metadata = {"program": assets.program, "season": season, "run_id": record.run_id,
-                "fingerprint": record.fingerprint, "code_version": record.code_version}
+                "fingerprint": record.fingerprint, "code_version": record.code_version, "checks": "passed",
+                **audit_anchor(workspace)}
     assets.seal(record)
     store.commit(branch, f"{assets.program} season {season}", metadata)
     commit = store.merge(branch, MAIN, f"publish {assets.program} season {season}", metadata)
@@ -87,38 +97,13 @@ def publish(workspace: Workspace, assets: AssetStore, record: AssetRecord) -> Re
     return Released(commit, {trait: v for (s, trait), v in versions.items() if s == season})
 
 
-def project(workspace: Workspace, main: AssetStore, seasons: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Register the decisions of `seasons` and point `champion` and `challenger` at the last one's.
-
-    Idempotent: versions are found again by their tags. Returns the champion's version of each (season, trait).
-    """
-    registry = workspace.registry
-    versions: dict[tuple[str, str], int] = {}
-    noted: dict[str, dict[str, int]] = {}
-    for season in seasons:
-        for row in main.read("registered_model", season, ASSETS["registered_model"]).iter_rows(named=True):
-            held = {"champion": _version(workspace, main, row, row["recipe"], row["trained_through"], row["decision"]),
-                    "challenger": _version(workspace, main, row, row["challenger"], season, "challenger")
-                    if row["challenger"] else None}
-            champion = held["champion"]
-            assert champion is not None
-            versions[season, row["trait"]] = champion
-            noted.setdefault(row["trait"], {})[row["model_version"]] = champion
-            if season == seasons[-1]:
-                for alias, version in held.items():
-                    registry.set_alias(main.program, row["trait"], alias, version)
-    workspace.note_versions(main.program, noted)
-    return versions
-
-
-def _version(workspace: Workspace, main: AssetStore, row: Mapping[str, str], recipe: str, trained: str,
-             decision: str) -> int:
-    """The registry version of a recipe trained through a season; registered when it has none."""
-    fitted = main.record(recipe, trained)
-    if fitted is None:
-        raise NotAvailable(f"{recipe} of {main.program} season {trained} does not exist on {main.ref}")
-    released = main.record(RELEASE, trained)
-    return workspace.registry.register(
-        program=main.program, trait=row["trait"], season=trained, run_id=fitted.extra["links"]["mlflow_run_id"],
-        model_version=fitted.data_version, recipe=recipe, decision=decision, commit=main.releases()[trained][-1],
-        tags={"fingerprint": fitted.fingerprint, "code_version": released.code_version if released else ""})
+def _require_same_decisions(assets: AssetStore, season: str) -> None:
+    """The run's branch knows every decision taken by hand; else it is brought up to date, and the run goes again."""
+    main = assets.at(MAIN)
+    if hand_decisions(main, before=season).equals(hand_decisions(assets, before=season)):
+        return
+    metadata = {"program": assets.program}
+    assets.store.commit(assets.ref, f"{assets.program} season {season}, before decisions by hand", metadata)
+    assets.store.merge(MAIN, assets.ref, "decisions taken by hand meanwhile", metadata)
+    raise DecisionsChanged(f"season {season}: a champion of {assets.program} was rolled back or approved while this "
+                           "run went on; nothing was published; repair: run the season again, it decides anew")

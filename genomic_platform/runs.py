@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genomic_platform.errors import NotAvailable, PredecessorRunning, StoreUnavailable
+from genomic_platform.errors import DecisionsChanged, NotAvailable, PredecessorRunning, StoreUnavailable
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
 from genomic_platform.program import RESULT_SECTIONS, FieldSeason, Program
@@ -36,6 +36,7 @@ class SeasonRun:
     published: bool
     seconds: float
     reason: str = ""
+    decisions_changed: bool = False
 
 
 def stale_seasons(program: Program, workspace: Workspace, chosen: Sequence[str] | None = None,
@@ -75,8 +76,13 @@ def _seasons(labels: Sequence[str]) -> str:
 
 
 def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], *, force: bool = False,
+                continues: str | None = None,
                 progress: Progress = lambda season, step, seconds: None) -> list[SeasonRun]:
     """Run seasons in order, stopping after the first that is not published.
+
+    Parameters
+    ----------
+    force : compute every step anew. continues : id of an unpublished run of the (only) season, whose branch goes on.
 
     Raises
     ------
@@ -98,7 +104,9 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         definitions = build_definitions(resources_of(str(workspace.root)), {"console": reporter.logger()})
         job = definitions.resolve_job_def("train_season")
         for key in keys:
-            outcomes.append(_run(job, instance, key, reporter, force))
+            outcomes.append(_run(job, instance, key, reporter, force, continues))
+            if outcomes[-1].decisions_changed:
+                outcomes[-1] = _run(job, instance, key, reporter, False, continues or outcomes[-1].run_id)
             if not outcomes[-1].published:
                 break
     return outcomes
@@ -128,17 +136,22 @@ def _in_progress(program: str, runs: Sequence[dg.DagsterRun]) -> str:
 
 
 def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, key: FieldSeason, reporter: _Reporter,
-         force: bool) -> SeasonRun:
+         force: bool, continues: str | None) -> SeasonRun:
     from genomic_platform.defs.season_asset import FORCE_TAG
-    from genomic_platform.io_managers.versioned import PID_TAG
+    from genomic_platform.io_managers.versioned import CONTINUES_TAG, PID_TAG
 
     reporter.start(key.season)
     tags = {"program": key.program, PID_TAG: str(os.getpid()), "dagster/max_retries": "0",
-            LOCATION_TAG[0]: LOCATION_TAG[1]} | ({FORCE_TAG: "true"} if force else {})
+            LOCATION_TAG[0]: LOCATION_TAG[1]} | (
+        {FORCE_TAG: "true"} if force else {}) | ({CONTINUES_TAG: continues} if continues else {})
     result = job.execute_in_process(instance=instance, partition_key=key.key, raise_on_error=False, tags=tags,
                                     run_config={"loggers": {"console": {}}})
+    errors = {str(e.step_failure_data.user_failure_data.metadata["error"].value) for e in result.all_events
+              if e.is_step_failure and e.step_failure_data.user_failure_data
+              and "error" in e.step_failure_data.user_failure_data.metadata}
     return SeasonRun(key.season, result.run_id, result.success, reporter.elapsed(),
-                     "" if result.success else failure_reason(instance, result.run_id))
+                     "" if result.success else failure_reason(instance, result.run_id),
+                     DecisionsChanged.__name__ in errors)
 
 
 def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from genomic_platform.commands.console import Count, Folder, Json, Names, Out, app, opened, out, written
 from genomic_platform.program import read_program
+from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 
 
@@ -61,7 +62,8 @@ def rank(folder: Folder, *, out_: Out, season: str | None = None,
     from genomic_platform.results import answers
 
     program, workspace = opened(folder)
-    written(answers.ranking(program, workspace, season, traits), out_)
+    written(answers.ranking(program, workspace, season, traits), out_, program, workspace, "export", asset="ranking",
+            season=season or "latest", commit=workspace.store.resolve(MAIN))
 
 
 @app.command(sort_key=7)
@@ -79,7 +81,8 @@ def predict(folder: Folder, *, genotypes: Annotated[list[Path], Parameter(consum
     from genomic_platform.results import answers
 
     program, workspace = opened(folder)
-    written(answers.predict_lines(program, workspace, genotypes), out_)
+    written(answers.predict_lines(program, workspace, genotypes), out_, program, workspace, "prediction",
+            commit=workspace.store.resolve(MAIN))
 
 
 @app.command(sort_key=8)
@@ -131,7 +134,8 @@ def export(folder: Folder, *, asset: str, out_: Out,
     from genomic_platform.results import answers
 
     program, workspace = opened(folder)
-    written(answers.export(program, workspace, asset, season), out_)
+    written(answers.export(program, workspace, asset, season), out_, program, workspace, "export", asset=asset,
+            season=season or "latest", commit=workspace.store.resolve(MAIN))
 
 
 @app.command(sort_key=10)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import Annotated
+from uuid import uuid4
 
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 
 from genomic_platform import __version__
+from genomic_platform.audit import Action
 from genomic_platform.errors import counted
 from genomic_platform.program import Program, read_program
 from genomic_platform.workspace import Workspace
@@ -39,12 +42,16 @@ def opened(folder: Path) -> tuple[Program, Workspace]:
     return program, Workspace.beside(folder)
 
 
-def written(table: object, path: Path) -> None:
-    """Write a table to the file a person named and say how large it is."""
+def written(table: object, path: Path, program: Program, workspace: Workspace, action: Action,
+            **what: str) -> None:
+    """Write a table to the file a person named, note it in the audit log, and say how large it is."""
     import polars as pl
 
     from genomic_platform.results.answers import write_table
 
     assert isinstance(table, pl.DataFrame)
     write_table(table, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    workspace.audit.record(action, key=f"{action}:{uuid4().hex}", program=program.name, who=workspace.settings.who,
+                           what={**what, "rows": table.height, "file_sha256": digest})
     out.print(f"{path}: {counted(table.height, 'row')}, {counted(table.width, 'column')}")

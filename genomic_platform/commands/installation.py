@@ -5,7 +5,7 @@ from __future__ import annotations
 from genomic_platform.commands.console import Folder, app, opened, out
 
 
-@app.command(sort_key=11)
+@app.command(sort_key=40)
 def settings() -> None:
     """List every setting of the installation with its value and meaning."""
     from genomic_platform.results.display import settings_table
@@ -14,7 +14,7 @@ def settings() -> None:
     settings_table(out, read_settings())
 
 
-@app.command(sort_key=12)
+@app.command(sort_key=41)
 def ui(folder: Folder) -> None:
     """Serve the Dagster UI (web server, daemon) and the MLflow UI on the programme's workspace, until interrupted."""
     from genomic_platform.ui import serve

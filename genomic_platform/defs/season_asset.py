@@ -26,6 +26,7 @@ from genomic_platform.landing.state import season_states
 from genomic_platform.models.protocol import FittedModel
 from genomic_platform.program import FieldSeason, Program
 from genomic_platform.stores.assets import AssetRecord, AssetStore, TableCodec, fingerprint
+from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.version import code_version
 from genomic_platform.workspace import Workspace
@@ -69,6 +70,15 @@ class Season:
     def history(self, asset: str, own: pl.DataFrame) -> pl.DataFrame:
         """The asset's rows of all earlier published seasons, then this season's `own`."""
         return pl.concat([*(self.read(asset, s) for s in self.earlier), own])
+
+    def champion(self, recipe: str, trained_through: str, model_version: str) -> Any:
+        """A champion's model as it was decided on, which a replay may have written anew since."""
+        return self.assets.holding(recipe, trained_through, model_version).read(recipe, trained_through, ASSETS[recipe])
+
+    @property
+    def decisions_by_hand(self) -> pl.DataFrame:
+        """Those taken before this season, as the run's branch knows them."""
+        return hand_decisions(self.assets, before=self.label)
 
     def data_version(self, asset: str) -> str:
         record = self.assets.record(asset, self.label)
@@ -133,6 +143,7 @@ class _Step:
     history: tuple[str, ...]
     describe: Describe | None
     timeless: bool
+    hand_decisions: bool
 
     def versions(self, season: Season) -> dict[str, str]:
         """Data versions of everything the step reads: inputs, landing rows, and history at the pinned base."""
@@ -147,6 +158,8 @@ class _Step:
         if self.landing:
             digests = season.landing.digests(season.label)
             found |= {f"landing/{kind}": digests[kind] for kind in self.landing}
+        if self.hand_decisions and season.decisions_by_hand.height:
+            found["hand_decisions"] = str(season.decisions_by_hand["number"].max())
         return found if self.timeless else found | {"season": season.label}
 
     def published(self, season: Season) -> AssetRecord | None:
@@ -213,7 +226,7 @@ class _Step:
 def season_asset(
     *, group: str, code_version: str, kinds: set[str] | None = None, settings: tuple[str, ...] = (),
     landing: tuple[str, ...] = (), history: tuple[str, ...] = (), describe: Describe | None = None,
-    timeless: bool = False, shown_with: tuple[str, ...] = (),
+    timeless: bool = False, shown_with: tuple[str, ...] = (), hand_decisions: bool = False,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make an asset of the graph from `compute(season, **inputs) -> value`.
 
@@ -226,12 +239,14 @@ def season_asset(
     shown_with : assets that only `describe` reads: no part of the fingerprint, but materialised before.
     timeless : the result depends on the inputs alone, not on which season asks; an earlier season's equal content is
         linked. Anything else, such as the lines known at a season, has the season in its fingerprint.
+    hand_decisions : the result depends on rollbacks and approvals taken since the preceding season.
     """
 
     def decorate(compute: Callable[..., Any]) -> dg.AssetsDefinition:
         name = compute.__name__
         inputs = tuple(inspect.signature(compute).parameters)[1:]
-        step = _Step(name, compute, code_version, inputs, settings, landing, history, describe, timeless)
+        step = _Step(name, compute, code_version, inputs, settings, landing, history, describe, timeless,
+                     hand_decisions)
         codec = ASSETS[name]
 
         def execute(context: dg.AssetExecutionContext, **values: Any):

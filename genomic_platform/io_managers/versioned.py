@@ -27,9 +27,13 @@ PID_TAG = "genomic_platform/pid"
 TURN_SECONDS = 1800.0
 
 
+#: On runs that continue the branch of another: its id.
+CONTINUES_TAG = "genomic_platform/continues"
+
+
 def run_branch(run: dg.DagsterRun) -> str:
-    """The branch a run works on; a retry of the run continues it."""
-    return f"run-{run.root_run_id or run.run_id}"
+    """The branch a run works on; a retry of the run, or one told to, continues it."""
+    return f"run-{run.tags.get(CONTINUES_TAG) or run.root_run_id or run.run_id}"
 
 
 @lru_cache(maxsize=8)

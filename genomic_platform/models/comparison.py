@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -86,7 +87,8 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
 
 def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequence[Candidate], *,
            previous: pl.DataFrame | None = None, previous_values: pl.DataFrame | None = None,
-           limits: SanityLimits | None = None) -> pl.DataFrame:
+           limits: SanityLimits | None = None, pins: Mapping[str, str] | None = None,
+           manual: bool = False) -> pl.DataFrame:
     """The decision on every trait of a season (contract REGISTERED_MODEL).
 
     Parameters
@@ -95,6 +97,8 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
     candidates : every recipe refitted at this season.
     previous : the preceding season's decisions, None for the first season. previous_values : contract VALUES that
         the champions of `previous` give.
+    pins : trait → why its champion may not change: what would take over waits as `proposed`.
+    manual : every promotion after the first waits for a person (`pending`).
 
     Raises
     ------
@@ -106,7 +110,8 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
     for trait in training_set.traits:
         scores = comparison.filter((pl.col("trait") == trait) & (pl.col("scheme") == "cv1"))
         if trait in champions:
-            rows.append(_renew(training_set, trait, champions[trait], candidates, scores, previous_values, limits))
+            renewed = _renew(training_set, trait, champions[trait], candidates, scores, previous_values, limits)
+            rows.append(_held_back(renewed, champions[trait], (pins or {}).get(trait), manual))
         else:
             rows.append(_first(training_set, trait, candidates, scores))
     # A trait that is absent this season keeps its champion.
@@ -129,7 +134,7 @@ def _first(training_set: TrainingSet, trait: str, candidates: Sequence[Candidate
 
 
 def _renew(training_set: TrainingSet, trait: str, champion: Mapping[str, object], candidates: Sequence[Candidate],
-           scores: pl.DataFrame, previous_values: pl.DataFrame | None, limits: SanityLimits) -> dict[str, object]:
+           scores: pl.DataFrame, previous_values: pl.DataFrame | None, limits: SanityLimits) -> dict[str, Any]:
     refit = next((c for c in candidates if c.recipe == champion["recipe"]), None)
     if refit is None:
         raise NotAvailable(f"{trait}: champion recipe {champion['recipe']} was not refitted in season "
@@ -142,6 +147,17 @@ def _renew(training_set: TrainingSet, trait: str, champion: Mapping[str, object]
                 "proposed": None, "reasons": [f"refitted {refit.recipe} not promoted: {fault}" for fault in faults]}
     return _row(training_set, trait, "refresh", refit, challenger,
                 [f"{refit.recipe} refitted on records through {training_set.season}", *passed])
+
+
+def _held_back(renewed: dict[str, Any], champion: Mapping[str, Any], pin: str | None, manual: bool) -> dict[str, Any]:
+    """The decision, unless a rollback pins the champion or a person has to agree: then it waits as `proposed`."""
+    if renewed["decision"] == "keep" or not (pin or manual):
+        return renewed
+    why = f"pinned: {pin}" if pin else "the programme asks for approval of every promotion"
+    return {**champion, "season": renewed["season"], "decision": "keep" if pin else "pending",
+            "challenger": renewed["challenger"], "proposed": renewed["recipe"],
+            "reasons": [f"{why}; {renewed['recipe']} fitted through {renewed['season']} waits for "
+                        "`genomic-platform approve`", *renewed["reasons"]]}
 
 
 def _sanity(training_set: TrainingSet, trait: str, refit: Candidate, previous_values: pl.DataFrame | None,
@@ -183,7 +199,7 @@ def _ranked(scores: pl.DataFrame, candidates: Sequence[Candidate]) -> list[tuple
 
 
 def _row(training_set: TrainingSet, trait: str, decision: str, candidate: Candidate, challenger: str | None,
-         reasons: Sequence[str]) -> dict[str, object]:
+         reasons: Sequence[str]) -> dict[str, Any]:
     n_train = training_set.means.filter((pl.col("trait") == trait) & pl.col("genotyped")).height
     return {"trait": trait, "season": training_set.season, "decision": decision, "recipe": candidate.recipe,
             "challenger": challenger, "proposed": None, "trained_through": training_set.season,

@@ -6,7 +6,7 @@ The same functions stand behind the command line and a notebook. They read what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from genomic_platform.phenotypes.seasons import ALL
 from genomic_platform.program import RECIPES, Program
 from genomic_platform.results.report import published_assets
 from genomic_platform.stores.assets import AssetStore
+from genomic_platform.stores.decisions import standing
 from genomic_platform.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def ranking(program: Program, workspace: Workspace, season: str | None = None,
 
     main = published_assets(program, workspace)
     label, chosen = _season(main, season), _traits(program, traits)
-    values = main.read("breeding_values", label, ASSETS["breeding_values"])
-    if traits is None:
+    values = standing_values(main, label)
+    if traits is None and values.equals(main.read("breeding_values", label, ASSETS["breeding_values"])):
         index = main.read("selection_index", label, ASSETS["selection_index"])
     else:
         goals = index_goals({t: program.traits[t] for t in chosen}, _champions(main, label),
@@ -97,8 +98,30 @@ def predict_lines(program: Program, workspace: Workspace, genotypes: Sequence[Pa
 
 
 def _champions(main: AssetStore, season: str) -> dict[str, FittedCandidate]:
-    decisions = main.read("registered_model", season, ASSETS["registered_model"])
-    return champions(decisions, lambda recipe, trained: main.read(recipe, trained, ASSETS[recipe]))
+    """The models that stand after a published season, decisions by hand included."""
+    return champions(standing(main, season), _reader(main))
+
+
+def _reader(main: AssetStore) -> Callable[[str, str, str], FittedCandidate]:
+    """Reads a candidate as it was decided on: (recipe, season trained through, model version)."""
+    return lambda recipe, trained, version: main.holding(recipe, trained, version).read(recipe, trained, ASSETS[recipe])
+
+
+def standing_values(main: AssetStore, season: str) -> pl.DataFrame:
+    """Values of all lines known at a published season by the champions that stand (contract VALUES).
+
+    As published, but for traits whose champion was changed by hand since: theirs are what the present champion gives.
+    """
+    published = main.read("breeding_values", season, ASSETS["breeding_values"])
+    decided = main.read("registered_model", season, ASSETS["registered_model"])
+    changed = standing(main, season).join(decided, on=["trait", "model_version"], how="anti")
+    if changed.is_empty():
+        return published
+    known = main.read("genotype_panel", season, ASSETS["genotype_panel"]).select(
+        None, published["line_id"].unique().sort().to_list())
+    held = champions(changed, _reader(main))
+    own = [champion.model.predict(known).filter(pl.col("trait") == trait) for trait, champion in held.items()]
+    return pl.concat([published.filter(~pl.col("trait").is_in(list(held))), *own]).sort("trait", "line_id")
 
 
 def _means_through(main: AssetStore, season: str) -> pl.DataFrame:

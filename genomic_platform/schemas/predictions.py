@@ -83,6 +83,7 @@ REGISTERED_MODEL = TableContract(
         Column("reasons", pl.List(pl.String), "why, in words, most important first"),
     ),
     sort_key=("trait",),
+    schema_version=2,
 )
 
 #: Decisions taken between seasons: `approve`, `reject`, `rollback`. Appended to, never changed; the champion of a trait

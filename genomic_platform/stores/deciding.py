@@ -6,10 +6,12 @@ it. It takes no programme's turn, so that a bad champion goes while a training r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +28,6 @@ from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 
 _LOCK_SECONDS = 60.0
-BRANCH = "decide-"
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,7 @@ def _deciding(workspace: Workspace, program: str, trait: str,
     """`main` and the trait's standing, held alone among those who decide on the programme."""
     if not reason.strip():
         raise ProgramError("no reason given; expected why, in words: the audit log keeps it")
-    folder = workspace.root / "turns"
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder / f"{program}.decisions.lock", _LOCK_SECONDS):
+    with deciding_alone(workspace, program):
         main = AssetStore(workspace.store, program)
         now = {row["trait"]: row for row in standing(main).iter_rows(named=True)}
         if not now:
@@ -119,6 +118,15 @@ def _deciding(workspace: Workspace, program: str, trait: str,
             raise ProgramError(f"unknown trait {trait}; expected one of {', '.join(sorted(now))}")
         workspace.registry.require_ready()
         yield main, now[trait]
+
+
+@contextmanager
+def deciding_alone(workspace: Workspace, program: str) -> Iterator[None]:
+    """Hold the programme's decisions among all processes; seasons may run meanwhile."""
+    folder = workspace.root / "turns"
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder / f"{program}.decisions.lock", _LOCK_SECONDS):
+        yield
 
 
 def _earlier_champion(main: AssetStore, now: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +142,11 @@ def _earlier_champion(main: AssetStore, now: Mapping[str, Any]) -> dict[str, Any
             return row
     raise NotAvailable(f"{now['trait']}: there is no champion before {now['recipe']} trained through "
                        f"{now['trained_through']}; repair: name a registered version with --to")
+
+
+def decision_branches(program: str) -> str:
+    """What the names of the short branches begin with."""
+    return f"decide-{program}-"
 
 
 def _version_row(workspace: Workspace, program: str, trait: str, version: int) -> dict[str, Any]:
@@ -163,15 +176,13 @@ def _commit(workspace: Workspace, main: AssetStore, champion: Mapping[str, Any],
 
 
 def _publish(workspace: Workspace, main: AssetStore, table: pl.DataFrame, metadata: Mapping[str, str]) -> str:
-    store, branch = workspace.store, f"{BRANCH}{uuid4().hex}"
+    store, branch = workspace.store, f"{decision_branches(main.program)}{uuid4().hex}"
     said = f"{metadata['decision']} {main.program} {metadata['trait']}"
     store.branch(branch)
-    path = HAND_DECISIONS.to_bytes(table)
-    store.write(branch, hand_decisions_path(main.program), path)
+    with tempfile.TemporaryDirectory() as folder:
+        HAND_DECISIONS.write(table, Path(folder) / "table.parquet")
+        store.write(branch, hand_decisions_path(main.program), Path(folder) / "table.parquet")
     store.commit(branch, said, metadata)
     commit = store.merge(branch, MAIN, said, metadata)
     store.delete_branch(branch)
     return commit
-
-
-__all__: Sequence[str] = ("Decided", "approve", "reject", "roll_back")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genomic_platform.audit import Action
+from genomic_platform.audit import Action, Finding, Head
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import NotAvailable
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.stores.decisions import hand_decisions, standing
+from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 
 #: Decisions of a season that put a model in place; the others leave the champion as it was.
@@ -101,3 +102,28 @@ def audit_anchor(workspace: Workspace) -> dict[str, str]:
     """What a commit keeps of the audit log, so that lines cut from its end show."""
     head = workspace.audit.head()
     return {"audit_head": head.hash, "audit_count": str(head.count)}
+
+
+def verify_audit(workspace: Workspace) -> list[Finding]:
+    """What is wrong with the audit log: in itself, by the heads that commits of `main` keep, by the decisions there."""
+    anchors, expected = {}, {}
+    log = workspace.store.log(MAIN)
+    for commit in log:
+        if "audit_head" in commit.metadata:
+            head = Head(commit.metadata["audit_head"], int(commit.metadata["audit_count"]))
+            anchors[f"commit {commit.id[:12]} ({commit.message.strip()})"] = head
+    for program in sorted({c.metadata["program"] for c in log if "program" in c.metadata}):
+        expected |= _expected_lines(AssetStore(workspace.store, program))
+    return workspace.audit.verify(anchors, expected)
+
+
+def _expected_lines(main: AssetStore) -> dict[str, str]:
+    """The key of the audit line of every decision on `main`, with what it stands for."""
+    found = {}
+    for season, commits in main.releases().items():
+        for commit in commits:
+            table = main.at(commit).read("registered_model", season, ASSETS["registered_model"])
+            found |= {promotion_key(main.program, row): f"{row['decision']} of {row['trait']} in season {season}"
+                      for row in table.iter_rows(named=True) if row["decision"] in PROMOTING}
+    return found | {hand_key(main.program, row): f"{row['action']} of {row['trait']} after season {row['season']}"
+                    for row in hand_decisions(main).iter_rows(named=True)}

@@ -17,6 +17,7 @@ from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.selection import selection_index as rank_lines
 from genomic_platform.program import RESULT_SECTIONS
 from genomic_platform.results import plots
+from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.stores.release import publish, release_record
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
@@ -24,23 +25,25 @@ LAST = ["selection_index", "realised_accuracy", "drift_report", "population_stru
 
 
 def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
-    shown = table.select("trait", "decision", "recipe", "challenger", "trained_through", "n_train",
+    shown = table.select("trait", "decision", "recipe", "challenger", "proposed", "trained_through", "n_train",
                          pl.col("reasons").list.join("; "))
     return {"decisions": plots.markdown_table(shown)}
 
 
-@season_asset(group="registry", code_version="1", kinds={"mlflow"}, settings=("candidates",),
-              history=("registered_model",), describe=_describe_decisions)
+@season_asset(group="registry", code_version="1", kinds={"mlflow"}, settings=("candidates", "gate"),
+              history=("registered_model",), hand_decisions=True, describe=_describe_decisions)
 def registered_model(season: Season, model_comparison: pl.DataFrame, genomic_blup: FittedCandidate,
                      kernel: FittedCandidate, training_set: pl.DataFrame,
                      genotype_panel: GenotypeTable) -> pl.DataFrame:
     """The decision of each trait: which recipe is champion after this season, and why."""
     fitted = {"genomic_blup": genomic_blup, "kernel": kernel}
     candidates = [Candidate(r, season.data_version(r), fitted[r].values) for r in season.program.file.candidates]
-    previous = season.read("registered_model", season.previous) if season.previous else None
+    previous = standing(season.assets, season.previous) if season.previous else None
     known = TrainingSet(season.label, training_set, genotype_panel)
     return decide(known, model_comparison, candidates, previous=previous,
-                  previous_values=season.read("breeding_values", season.previous) if season.previous else None)
+                  previous_values=season.read("breeding_values", season.previous) if season.previous else None,
+                  pins=pinned(season.assets, before=season.label),
+                  manual=season.program.file.gate.approval == "manual")
 
 
 @season_asset(group="registry", code_version="1", describe=lambda season, table: {
@@ -50,11 +53,12 @@ def registered_model(season: Season, model_comparison: pl.DataFrame, genomic_blu
 def breeding_values(season: Season, registered_model: pl.DataFrame, genomic_blup: FittedCandidate,
                     kernel: FittedCandidate, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame) -> pl.DataFrame:
     """The champion's values and reliabilities of every line known at the season, all traits."""
-    own = {("genomic_blup", season.label): genomic_blup, ("kernel", season.label): kernel}
+    own = {(name, season.label, season.data_version(name)): model
+           for name, model in (("genomic_blup", genomic_blup), ("kernel", kernel))}
     lines = genotype_qc.filter(pl.col("kind") == "line", pl.col("kept"))["id"].to_list()
     known = genotype_panel.select(None, lines)
     tables = []
-    held = champions(registered_model, lambda *key: own.get(key) or season.read(*key))
+    held = champions(registered_model, lambda *key: own.get(key) or season.champion(*key))
     for trait, champion in held.items():
         # A champion kept from an earlier season has not seen the lines that came since.
         values = champion.values if champion in own.values() else champion.model.predict(known)
@@ -68,7 +72,7 @@ def breeding_values(season: Season, registered_model: pl.DataFrame, genomic_blup
 def selection_index(season: Season, breeding_values: pl.DataFrame, line_records: pl.DataFrame,
                     line_means: pl.DataFrame, registered_model: pl.DataFrame) -> pl.DataFrame:
     """All known lines ranked by the programme's weights and directions."""
-    goals = index_goals(season.program.traits, champions(registered_model, season.read),
+    goals = index_goals(season.program.traits, champions(registered_model, season.champion),
                         season.history("line_means", line_means))
     return rank_lines(breeding_values, goals, line_records, value=season.program.file.index.value)
 

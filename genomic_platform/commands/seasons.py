@@ -85,6 +85,7 @@ def run(folder: Folder, *, season: Names = None, force: Flag = False) -> None:
     from genomic_platform.results.status import published_notices
     from genomic_platform.runs import run_seasons, settings_changed, stale_seasons
     from genomic_platform.stores.assets import AssetStore
+    from genomic_platform.stores.projection import finish
 
     began = time.monotonic()
     program, workspace = opened(folder)
@@ -92,6 +93,8 @@ def run(folder: Folder, *, season: Names = None, force: Flag = False) -> None:
     found.require_sound()
     workspace.register(program)
     notices(out, found.notices)
+    if finish(workspace, AssetStore(workspace.store, program.name)):
+        out.print("the registry and the audit log were behind what is published; they were brought up to date")
     seasons = stale_seasons(program, workspace, season, force)
     if not seasons:
         changed = settings_changed(program, workspace)

@@ -23,7 +23,7 @@ from genomic_platform.schemas.predictions import HAND_DECISIONS
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform.stores.decisions import hand_decisions, hand_decisions_path, pinned, standing
 from genomic_platform.stores.lock import exclusive
-from genomic_platform.stores.projection import audit_anchor, project
+from genomic_platform.stores.projection import audit_anchor, finish, project
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 
@@ -114,6 +114,7 @@ def _deciding(workspace: Workspace, program: str, trait: str,
         now = {row["trait"]: row for row in standing(main).iter_rows(named=True)}
         if not now:
             raise NotAvailable(f"nothing of {program} is published yet, so there is no champion to decide on")
+        finish(workspace, main)
         if trait not in now:
             raise ProgramError(f"unknown trait {trait}; expected one of {', '.join(sorted(now))}")
         workspace.registry.require_ready()

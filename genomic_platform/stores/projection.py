@@ -32,11 +32,11 @@ def project(workspace: Workspace, main: AssetStore, seasons: Sequence[str]) -> d
     registry = workspace.registry
     versions: dict[tuple[str, str], int] = {}
     noted: dict[str, dict[str, int]] = {}
-    for season in seasons:
-        for row in main.read("registered_model", season, ASSETS["registered_model"]).iter_rows(named=True):
-            versions[season, row["trait"]] = _champion_version(workspace, main, row)
-            noted.setdefault(row["trait"], {})[row["model_version"]] = versions[season, row["trait"]]
-            write_promotion(workspace, main, row, versions[season, row["trait"]])
+    decided = [row for season in seasons for row in main.read(
+        "registered_model", season, ASSETS["registered_model"]).iter_rows(named=True)]
+    for row in decided:
+        versions[row["season"], row["trait"]] = _champion_version(workspace, main, row)
+        noted.setdefault(row["trait"], {})[row["model_version"]] = versions[row["season"], row["trait"]]
     for row in standing(main).iter_rows(named=True):
         other = row["proposed"] or row["challenger"]
         champion = _champion_version(workspace, main, row)
@@ -44,9 +44,20 @@ def project(workspace: Workspace, main: AssetStore, seasons: Sequence[str]) -> d
         registry.set_alias(main.program, row["trait"], "champion", champion)
         registry.set_alias(main.program, row["trait"], "challenger",
                            _version(workspace, main, row, other, row["season"], None) if other else None)
-    write_hand_decisions(workspace, main)
     workspace.note_versions(main.program, noted)
+    for row in decided:  # last: a decision that has its line is projected whole
+        _write_promotion(workspace, main, row, versions[row["season"], row["trait"]])
+    _write_hand_decisions(workspace, main)
     return versions
+
+
+def finish(workspace: Workspace, main: AssetStore) -> bool:
+    """Project what a kill left behind: the latest season's and hand decisions without a line; whether there was any."""
+    season = main.published()[-1:]
+    if not _expected_lines(main, season).keys() - {entry["key"] for entry in workspace.audit.entries(main.program)}:
+        return False
+    project(workspace, main, season)
+    return True
 
 
 def _champion_version(workspace: Workspace, main: AssetStore, row: Mapping[str, str]) -> int:
@@ -68,7 +79,7 @@ def _version(workspace: Workspace, main: AssetStore, row: Mapping[str, str], rec
         tags={"fingerprint": fitted.fingerprint, "code_version": released.code_version if released else ""})
 
 
-def write_promotion(workspace: Workspace, main: AssetStore, row: Mapping[str, Any], version: int) -> None:
+def _write_promotion(workspace: Workspace, main: AssetStore, row: Mapping[str, Any], version: int) -> None:
     """The audit line of a season's decision, when it put a model in place."""
     if row["decision"] not in PROMOTING:
         return
@@ -85,7 +96,7 @@ def promotion_key(program: str, row: Mapping[str, Any]) -> str:
     return f"promotion:{program}:{row['season']}:{row['trait']}:{row['model_version']}"
 
 
-def write_hand_decisions(workspace: Workspace, main: AssetStore) -> None:
+def _write_hand_decisions(workspace: Workspace, main: AssetStore) -> None:
     """The audit lines of the decisions taken by hand."""
     for row in hand_decisions(main).iter_rows(named=True):
         workspace.audit.record(
@@ -113,15 +124,16 @@ def verify_audit(workspace: Workspace) -> list[Finding]:
             head = Head(commit.metadata["audit_head"], int(commit.metadata["audit_count"]))
             anchors[f"commit {commit.id[:12]} ({commit.message.strip()})"] = head
     for program in sorted({c.metadata["program"] for c in log if "program" in c.metadata}):
-        expected |= _expected_lines(AssetStore(workspace.store, program))
+        main = AssetStore(workspace.store, program)
+        expected |= _expected_lines(main, main.published())
     return workspace.audit.verify(anchors, expected)
 
 
-def _expected_lines(main: AssetStore) -> dict[str, str]:
-    """The key of the audit line of every decision on `main`, with what it stands for."""
-    found = {}
-    for season, commits in main.releases().items():
-        for commit in commits:
+def _expected_lines(main: AssetStore, seasons: Sequence[str]) -> dict[str, str]:
+    """Key of the audit line of every decision of these seasons and of those taken by hand, with what it stands for."""
+    found, releases = {}, main.releases()
+    for season in seasons:
+        for commit in releases[season]:
             table = main.at(commit).read("registered_model", season, ASSETS["registered_model"])
             found |= {promotion_key(main.program, row): f"{row['decision']} of {row['trait']} in season {season}"
                       for row in table.iter_rows(named=True) if row["decision"] in PROMOTING}

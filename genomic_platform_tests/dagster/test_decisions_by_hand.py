@@ -1,0 +1,263 @@
+"""Rollback, approval, rejection: what stands then on `main`, in the registry, the audit log and next season."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from genomic_platform.abandoned import sweep
+from genomic_platform.errors import NotAvailable, ProgramError, StoreUnavailable
+from genomic_platform.results import answers
+from genomic_platform.runs import run_seasons
+from genomic_platform.stores import release
+from genomic_platform.stores.deciding import approve, reject, roll_back
+from genomic_platform.stores.decisions import hand_decisions, pinned, standing
+from genomic_platform.stores.mlflow import ModelRegistry
+from genomic_platform.stores.projection import finish, verify_audit
+from genomic_platform_tests.dagster.small import Small, failures_of
+
+Published = Callable[[int], Small]
+Opened = Callable[[Small], dg.DagsterInstance]
+TRAIT = "grain_yield_t_ha"
+WHY = {"reason": "values of the new model do not fit the field", "who": "ana"}
+
+
+def champion(small: Small) -> dict[str, Any]:
+    return standing(small.main).filter(pl.col("trait") == TRAIT).row(0, named=True)
+
+
+def aliases(small: Small) -> dict[str, int]:
+    return small.workspace.registry.aliases(small.name)[TRAIT]
+
+
+def actions(small: Small) -> list[tuple[str, str]]:
+    return [(e["action"], e["what"].get("season", "")) for e in small.workspace.audit.entries(small.name)]
+
+
+def agree(small: Small) -> None:
+    """Registry alias, decisions on `main` and audit log say the same."""
+    versions = small.workspace.registry.versions(small.name)
+    named = versions.filter(pl.col("trait") == TRAIT, pl.col("version") == aliases(small)["champion"])
+    assert named["model_version"].to_list() == [champion(small)["model_version"]]
+    assert verify_audit(small.workspace) == []
+    assert [b for b in small.workspace.store.branches() if b.startswith("decide-")] == []
+
+
+def run(small: Small, season: str) -> None:
+    (outcome,) = run_seasons(small.program, small.workspace, [season])
+    assert outcome.published, outcome.reason
+
+
+def test_rollback_is_used_at_once_and_pins_until_approval(published: Published) -> None:
+    small = published(2)
+    bad, before = champion(small), aliases(small)["champion"]
+    assert bad["trained_through"] == "2020"
+    decided = roll_back(small.workspace, small.name, TRAIT, **WHY)
+    assert (decided.decision, decided.trained_through) == ("rollback", "2019")
+    assert champion(small)["trained_through"] == "2019"
+    assert aliases(small)["champion"] != before
+    agree(small)
+    (held,) = answers._champions(small.main, "2020").values()
+    assert set(held.model.predict(small.main.read("genotype_panel", "2020", answers.ASSETS["genotype_panel"]))["trait"])
+    values = answers.standing_values(small.main, "2020")
+    as_published = small.main.read("breeding_values", "2020", answers.ASSETS["breeding_values"])
+    assert values["line_id"].to_list() == as_published["line_id"].to_list()
+    assert not values.equals(as_published)
+    ranked = answers.ranking(small.program, small.workspace)
+    best = values.sort("genotypic_value", descending=True)["line_id"][0]
+    assert best in ranked["line_id"].head(3).to_list()
+
+    run(small, "2021")
+    kept = champion(small)
+    assert (kept["decision"], kept["trained_through"], kept["proposed"]) == ("keep", "2019", kept["recipe"])
+    assert "rolled back by ana" in kept["reasons"][0]
+    assert list(pinned(small.main)) == [TRAIT]
+    agree(small)
+    approved = approve(small.workspace, small.name, TRAIT, reason="checked in the nursery", who="ben")
+    assert (approved.decision, approved.trained_through) == ("refresh", "2021")
+    assert pinned(small.main) == {}
+    agree(small)
+    assert actions(small)[-1] == ("approval", "2021")
+
+
+def test_reject_keeps_champion_and_pin(published: Published) -> None:
+    small = published(2)
+    roll_back(small.workspace, small.name, TRAIT, **WHY)
+    with pytest.raises(NotAvailable, match="nothing waits"):
+        reject(small.workspace, small.name, TRAIT, **WHY)
+    run(small, "2021")
+    rejected = reject(small.workspace, small.name, TRAIT, reason="still off", who="ana")
+    assert (rejected.decision, rejected.trained_through) == ("rejected", "2019")
+    assert list(pinned(small.main)) == [TRAIT]
+    assert champion(small)["proposed"] is None
+    agree(small)
+
+
+def test_manual_approval_waits(published: Published) -> None:
+    small = published(1)
+    path = small.folder / "program.toml"
+    path.write_text(path.read_text() + '\n[gate]\napproval = "manual"\n')
+    run(small, "2020")
+    waiting = champion(small)
+    assert (waiting["decision"], waiting["trained_through"]) == ("pending", "2019")
+    assert waiting["proposed"] == waiting["recipe"]
+    assert "challenger" in aliases(small)
+    proposed = aliases(small)["challenger"]
+    approve(small.workspace, small.name, TRAIT, **WHY)
+    assert champion(small)["trained_through"] == "2020"
+    assert aliases(small)["champion"] == proposed
+    agree(small)
+
+
+def test_rollback_to_a_version_and_back_by_version(published: Published) -> None:
+    small = published(2)
+    now = aliases(small)["champion"]
+    roll_back(small.workspace, small.name, TRAIT, **WHY)
+    with pytest.raises(NotAvailable, match="no champion before"):
+        roll_back(small.workspace, small.name, TRAIT, **WHY)
+    roll_back(small.workspace, small.name, TRAIT, to=now, **WHY)
+    assert champion(small)["trained_through"] == "2020"
+    assert hand_decisions(small.main)["number"].to_list() == [1, 2]
+    agree(small)
+
+
+def test_refusals_name_the_repair(published: Published) -> None:
+    small = published(1)
+    for arguments, error, said in (
+            ({"trait": TRAIT, "reason": " "}, ProgramError, "no reason given"),
+            ({"trait": "oil"}, ProgramError, f"expected one of {TRAIT}"),
+            ({"trait": TRAIT}, NotAvailable, "no champion before"),
+            ({"trait": TRAIT, "to": 99}, NotAvailable, "no version 99 in the registry; expected one of"),
+            ({"trait": TRAIT, "to": aliases(small)["champion"]}, ProgramError, "champion already")):
+        with pytest.raises(error, match=said):
+            roll_back(small.workspace, small.name, **{**WHY, **arguments})  # type: ignore[arg-type]
+    with pytest.raises(NotAvailable, match="nothing waits for approval and no rollback pins it"):
+        approve(small.workspace, small.name, TRAIT, **WHY)
+    assert hand_decisions(small.main).is_empty()
+    with pytest.raises(NotAvailable, match="nothing of small is published yet"):
+        roll_back(published_nothing(small), small.name, TRAIT, **WHY)
+
+
+def published_nothing(small: Small) -> Any:
+    return Small(small.folder.parent / "elsewhere").workspace
+
+
+def test_replayed_season_does_not_take_the_rolled_back_model_away(published: Published) -> None:
+    small = published(2)
+    roll_back(small.workspace, small.name, TRAIT, **WHY)
+    target = champion(small)["model_version"]
+    small.change_trials("2019")
+    run(small, "2019")
+    record = small.main.record("genomic_blup", "2019")
+    assert record is not None
+    assert record.data_version != target
+    assert champion(small)["model_version"] == target
+    (held,) = answers._champions(small.main, "2020").values()
+    assert held.values.height
+
+
+def test_run_that_a_rollback_overtook_decides_anew(published: Published, opened: Opened,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    small = published(2)
+    real, calls = release._require_same_decisions, []
+
+    def overtaken(assets: Any, season: str) -> None:
+        if not calls:
+            calls.append(season)
+            roll_back(small.workspace, small.name, TRAIT, **WHY)
+        real(assets, season)
+
+    monkeypatch.setattr(release, "_require_same_decisions", overtaken)
+    result = small.run(opened(small), "2021")
+    assert "it decides anew" in failures_of(result)["season_release"]
+    run_of = opened(small).get_run_by_id(result.run_id)
+    assert run_of is not None
+    assert run_of.tags["dagster/retry_strategy"] == "ALL_STEPS"
+    assert "dagster/max_retries" not in run_of.tags
+    assert small.main.published() == ["2019", "2020"]
+    (outcome,) = run_seasons(small.program, small.workspace, ["2021"], continues=result.run_id)
+    assert outcome.published
+    assert champion(small)["trained_through"] == "2019"
+    agree(small)
+
+
+def test_command_line_goes_again_by_itself(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = published(2)
+    real, calls = release._require_same_decisions, []
+
+    def overtaken(assets: Any, season: str) -> None:
+        calls.append(season)
+        if len(calls) == 1:
+            roll_back(small.workspace, small.name, TRAIT, **WHY)
+        real(assets, season)
+
+    monkeypatch.setattr(release, "_require_same_decisions", overtaken)
+    run(small, "2021")
+    assert calls == ["2021", "2021"]
+    assert champion(small)["trained_through"] == "2019"
+    assert small.workspace.store.branches() == ["main"]
+    agree(small)
+
+
+def test_registry_away_changes_nothing(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = published(2)
+    before = small.workspace.store.resolve("main")
+
+    def away(self: ModelRegistry) -> None:
+        raise StoreUnavailable("MLflow is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRegistry, "require_ready", away)
+        with pytest.raises(StoreUnavailable, match="away"):
+            roll_back(small.workspace, small.name, TRAIT, **WHY)
+        (outcome,) = run_seasons(small.program, small.workspace, ["2021"])
+        assert "MLflow is away" in outcome.reason
+    assert small.workspace.store.resolve("main") == before
+    assert {b for b in small.workspace.store.branches() if b.startswith("decide-")} == set()
+    agree(small)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing after it runs, and no handler of errors sees it."""
+
+
+@pytest.mark.parametrize("step", ["write", "commit", "merge", "delete_branch", "set_alias", "record"])
+def test_killed_decision_is_whole_or_nothing(published: Published, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    small = published(2)
+    before = champion(small)["model_version"]
+    owner = {"set_alias": ModelRegistry, "record": type(small.workspace.audit)}.get(step, type(small.workspace.store))
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, kill)
+        with pytest.raises(Killed):
+            roll_back(small.workspace, small.name, TRAIT, **WHY)
+    taken = champion(small)["model_version"] != before
+    assert taken == (step in ("delete_branch", "set_alias", "record"))
+    if taken:  # what a person sees who tries again
+        assert finish(small.workspace, small.main)
+        assert not finish(small.workspace, small.main)
+    else:
+        roll_back(small.workspace, small.name, TRAIT, **WHY)
+    left = [b for b in small.workspace.store.branches() if b.startswith("decide-")]
+    assert [item.branch for item in sweep(small.workspace, small.name, 0)] == left
+    agree(small)
+    assert hand_decisions(small.main).height == 1
+
+
+def test_audit_log_without_the_newest_lines_is_found(published: Published, tmp_path: Path) -> None:
+    small = published(2)
+    roll_back(small.workspace, small.name, TRAIT, **WHY)
+    log = small.workspace.audit.path
+    *lines, last = log.read_text().splitlines()
+    log.write_text("".join(f"{line}\n" for line in lines))
+    assert '"rollback"' in last
+    (finding,) = verify_audit(small.workspace)
+    assert f"rollback of {TRAIT} after season 2020" in finding.message

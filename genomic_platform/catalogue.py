@@ -12,7 +12,8 @@ TABLES = (
     phenotypes.TRIAL_RECORDS, phenotypes.LINE_RECORDS, phenotypes.ENVIRONMENT_RECORDS,
     phenotypes.ENVIRONMENT_FEATURES, phenotypes.LINE_MEANS, phenotypes.TRAINING_SET,
     genotypes.GENOTYPE_QC, genotypes.POPULATION_STRUCTURE, genotypes.RELATIONSHIP_MATRIX,
-    predictions.MODEL_COMPARISON, predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
+    predictions.FORWARD_PREDICTIONS, predictions.RECIPE_DIFFERENCES, predictions.MODEL_COMPARISON,
+    predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
 )
 

@@ -138,16 +138,14 @@ class GateSection(_Section):
     """When one recipe may replace another, and whether a person has to agree.
 
     `margin`: smallest mean gain in predictive ability over past forward seasons. `confidence`: of the bound above zero,
-    corrected for the number of challengers. `group_margin`: loss in a trait's environment or family that forbids.
+    for all challengers at once. `group_margin`: loss in an environment or family that forbids, when significant.
     `approval`: `manual` lets every promotion after the first wait for `genomic-platform approve`.
-    `automatic_rollback`: a champion that realised accuracy shows to be bad is rolled back without a person.
     """
 
     margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     group_margin: Annotated[float, Field(gt=0, le=1)] = 0.1
     approval: Literal["automatic", "manual"] = "automatic"
-    automatic_rollback: bool = False
 
 
 class LandingSection(_Section):

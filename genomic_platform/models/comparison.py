@@ -1,8 +1,8 @@
-"""Which recipe a trait starts with, and whether a refitted champion takes over: the first gate.
+"""Which recipe a trait starts with, whether a refit takes over, whether another recipe replaces it: the decisions.
 
-The first season of a trait compares recipes by folds inside its training set (`initial`); after that the same recipe,
-refitted, is promoted after sanity checks (`refresh`), else the predecessor stays (`keep`), with reasons in words.
-Replacing one recipe by another needs more than this file knows.
+The first season of a trait compares recipes by folds inside its training set (`initial`). After that a challenger that
+`gate` has shown to be better replaces the recipe (`replace`); else the same recipe, refitted, is promoted after sanity
+checks (`refresh`), else the predecessor stays (`keep`); a pin or manual approval lets either wait. Reasons in words.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from genomic_platform.models.cross_validation import cross_validate, within_fold
 from genomic_platform.models.folds import SEED, random_folds
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.scores import correlation
-from genomic_platform.schemas.predictions import MODEL_COMPARISON, REGISTERED_MODEL
+from genomic_platform.schemas.predictions import MODEL_COMPARISON, RECIPE_DIFFERENCES, REGISTERED_MODEL
 
 #: Folds use at most this many lines, drawn at random: a difference between recipes shows long before, and the cost
 #: of a fold grows with the cube of the lines.
 FOLD_LINES = 1_000
 #: Lines × replicates that are enough: with many lines one division into folds says as much as several do with few.
 FOLD_PREDICTIONS = 2_000
+#: With fewer forward seasons a comparison speaks of these seasons only.
+FEW_SEASONS = 3
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
 
 def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequence[Candidate], *,
            previous: pl.DataFrame | None = None, previous_values: pl.DataFrame | None = None,
-           limits: SanityLimits | None = None, pins: Mapping[str, str] | None = None,
-           manual: bool = False) -> pl.DataFrame:
+           limits: SanityLimits | None = None, differences: pl.DataFrame | None = None,
+           pins: Mapping[str, str] | None = None, manual: bool = False) -> pl.DataFrame:
     """The decision on every trait of a season (contract REGISTERED_MODEL).
 
     Parameters
@@ -97,6 +99,7 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
     candidates : every recipe refitted at this season.
     previous : the preceding season's decisions, None for the first season. previous_values : contract VALUES that
         the champions of `previous` give.
+    differences : contract RECIPE_DIFFERENCES, challengers against the champions of `previous`; None = no evidence.
     pins : trait → why its champion may not change: what would take over waits as `proposed`.
     manual : every promotion after the first waits for a person (`pending`).
 
@@ -105,12 +108,14 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
     NotAvailable : no candidate for a trait, or the champion's recipe is not among the candidates.
     """
     limits = limits or SanityLimits()
+    evidence = RECIPE_DIFFERENCES.empty() if differences is None else differences
     champions = {} if previous is None else {row["trait"]: row for row in previous.iter_rows(named=True)}
     rows = []
     for trait in training_set.traits:
         scores = comparison.filter((pl.col("trait") == trait) & (pl.col("scheme") == "cv1"))
         if trait in champions:
-            renewed = _renew(training_set, trait, champions[trait], candidates, scores, previous_values, limits)
+            renewed = _renew(training_set, trait, champions[trait], candidates, scores, previous_values, limits,
+                             evidence.filter(pl.col("trait") == trait))
             rows.append(_held_back(renewed, champions[trait], (pins or {}).get(trait), manual))
         else:
             rows.append(_first(training_set, trait, candidates, scores))
@@ -134,20 +139,59 @@ def _first(training_set: TrainingSet, trait: str, candidates: Sequence[Candidate
 
 
 def _renew(training_set: TrainingSet, trait: str, champion: Mapping[str, object], candidates: Sequence[Candidate],
-           scores: pl.DataFrame, previous_values: pl.DataFrame | None, limits: SanityLimits) -> dict[str, Any]:
+           scores: pl.DataFrame, previous_values: pl.DataFrame | None, limits: SanityLimits,
+           evidence: pl.DataFrame) -> dict[str, Any]:
     refit = next((c for c in candidates if c.recipe == champion["recipe"]), None)
     if refit is None:
         raise NotAvailable(f"{trait}: champion recipe {champion['recipe']} was not refitted in season "
                            f"{training_set.season}; add it to the recipes of program.toml")
-    others = [c for c, _ in _ranked(scores, candidates) if c.recipe != refit.recipe]
+    verdicts = verdict(evidence)
+    means = evidence.filter(pl.col("level") == "mean").drop_nulls("difference")
+    gain = dict(means.select("challenger", "difference").iter_rows())
+    others = sorted((c for c, _ in _ranked(scores, candidates) if c.recipe != refit.recipe),
+                    key=lambda c: gain.get(c.recipe, -np.inf), reverse=True)
     challenger = others[0].recipe if others else None
+    said = [words for _, words in verdicts.values()]
+    for winner in (c for c in others if verdicts.get(c.recipe, (False, ""))[0]):
+        faults, passed = _sanity(training_set, trait, winner, previous_values, limits)
+        if not faults:
+            return _row(training_set, trait, "replace", winner, refit.recipe,
+                        [verdicts[winner.recipe][1], f"{winner.recipe} fitted on records through "
+                         f"{training_set.season}", *passed, *(w for w in said if w != verdicts[winner.recipe][1])])
+        said += [f"{winner.recipe} won but is not promoted: {fault}" for fault in faults]
     faults, passed = _sanity(training_set, trait, refit, previous_values, limits)
     if faults:
         return {**champion, "season": training_set.season, "decision": "keep", "challenger": challenger,
-                "proposed": None, "reasons": [f"refitted {refit.recipe} not promoted: {fault}" for fault in faults]}
+                "proposed": None,
+                "reasons": [*(f"refitted {refit.recipe} not promoted: {fault}" for fault in faults), *said]}
     return _row(training_set, trait, "refresh", refit, challenger,
-                [f"{refit.recipe} refitted on records through {training_set.season}", *passed])
+                [f"{refit.recipe} refitted on records through {training_set.season}", *passed, *said])
 
+
+def verdict(evidence: pl.DataFrame) -> dict[str, tuple[bool, str]]:
+    """Challenger → whether it replaces the champion's recipe, and why or why not in words with numbers.
+
+    Parameters
+    ----------
+    evidence : one trait's rows of RECIPE_DIFFERENCES.
+    """
+    found = {}
+    for row in evidence.filter(pl.col("level") == "mean").iter_rows(named=True):
+        own = evidence.filter(pl.col("challenger") == row["challenger"])
+        seasons = own.filter(pl.col("level") == "season").sort("label")
+        harmed = own.filter(pl.col("level").is_in(["environment", "family"]), ~pl.col("passes"))["label"].to_list()
+        if row["difference"] is None or not row["n_seasons"]:
+            found[row["challenger"]] = (False, f"{row['challenger']}: no season with enough lines to compare on")
+            continue
+        by_season = ", ".join(f"{s['label']} {_signed(s['difference'])}" for s in seasons.iter_rows(named=True))
+        words = (f"{row['challenger']} against {row['champion']}: {_signed(row['difference'])} in r (standard error "
+                 f"{_number(row['standard_error'])}, lower bound {_signed(row['lower'])}; {by_season})")
+        if harmed:
+            words += f"; it does worse in {', '.join(harmed)}"
+        if row["n_seasons"] < FEW_SEASONS:
+            words += "; conditional on these seasons, since fewer than three say nothing of how seasons differ"
+        found[row["challenger"]] = (bool(row["passes"]) and not harmed, words)
+    return found
 
 def _held_back(renewed: dict[str, Any], champion: Mapping[str, Any], pin: str | None, manual: bool) -> dict[str, Any]:
     """The decision, unless a rollback pins the champion or a person has to agree: then it waits as `proposed`."""
@@ -209,6 +253,10 @@ def _row(training_set: TrainingSet, trait: str, decision: str, candidate: Candid
 def _of_trait(values: pl.DataFrame, trait: str) -> pl.DataFrame:
     return (values.filter((pl.col("trait") == trait) & pl.col("environment").is_null())
             .select("line_id", "breeding_value", "genotypic_value"))
+
+
+def _signed(r: float | None) -> str:
+    return "not to be had" if r is None else f"{r:+.3f}"
 
 
 def _number(r: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from genomic_platform.models.scores import correlation
-from genomic_platform.schemas.predictions import MODEL_COMPARISON
+from genomic_platform.schemas.predictions import FORWARD_PREDICTIONS, MODEL_COMPARISON
 
 
 def predicted_and_observed(values: pl.DataFrame, observed: pl.DataFrame) -> pl.DataFrame:
@@ -21,6 +21,24 @@ def predicted_and_observed(values: pl.DataFrame, observed: pl.DataFrame) -> pl.D
     return (values.filter(pl.col("environment").is_null())
             .select("line_id", "trait", predicted.alias("predicted"), pl.col("phenotyped").alias("known"))
             .join(observed.drop_nulls("observed"), on=["line_id", "trait"]).sort("trait", "line_id"))
+
+
+def forward_predictions(values: Mapping[str, pl.DataFrame], line_means: pl.DataFrame, *, season: str,
+                        trained_through: str, families: Mapping[str, str | None]) -> pl.DataFrame:
+    """Each recipe's prediction of each line beside what was harvested (contract FORWARD_PREDICTIONS).
+
+    Parameters
+    ----------
+    values : by recipe, the values it gave before the season. line_means : contract LINE_MEANS of the season.
+    families : line → family, None where it is unknown.
+    """
+    harvested = line_means.select("line_id", "trait", "environment", pl.col("centred").alias("observed"))
+    parts = [predicted_and_observed(table, harvested).with_columns(
+        pl.lit(recipe).alias("recipe"), pl.lit(season).alias("season"),
+        pl.lit(trained_through).alias("trained_through"),
+        pl.col("line_id").replace_strict(families, default=None, return_dtype=pl.String).alias("family"))
+        for recipe, table in values.items()]
+    return FORWARD_PREDICTIONS.conform(pl.concat(parts)) if parts else FORWARD_PREDICTIONS.empty()
 
 
 def forward_scores(values: Mapping[str, pl.DataFrame], observed: pl.DataFrame, *, season: str,

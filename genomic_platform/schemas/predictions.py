@@ -68,6 +68,46 @@ MODEL_COMPARISON = TableContract(
     sort_key=("trait", "recipe", "scheme", "season"),
 )
 
+FORWARD_PREDICTIONS = TableContract(
+    "forward_predictions",
+    (
+        TRAIT, RECIPE, SEASON,
+        Column("trained_through", pl.String, "last season the model saw"),
+        LINE_ID,
+        Column("family", pl.String, "family or cross", nullable=True),
+        Column("environment", pl.String, "environment the line was harvested in"),
+        Column("predicted", pl.Float64, "value given before the season: genotypic of lines with an earlier record, "
+                                        "else breeding value, trait's unit"),
+        Column("observed", pl.Float64, "the line's environment-centred mean there, trait's unit"),
+    ),
+    sort_key=("trait", "recipe", "season", "environment", "line_id"),
+)
+
+RECIPE_DIFFERENCES = TableContract(
+    "recipe_differences",
+    (
+        TRAIT,
+        Column("champion", pl.String, "the champion's recipe when the season came"),
+        Column("challenger", pl.String, "the recipe compared with it"),
+        Column("level", pl.String, "mean (over seasons) | season | environment | family"),
+        Column("label", pl.String, "which season, environment or family; empty for the mean"),
+        Column("difference", pl.Float64, "predictive ability of challenger minus champion", nullable=True),
+        Column("standard_error", pl.Float64, "of the difference, families (in groups: lines) resampled",
+               nullable=True),
+        Column("lower", pl.Float64, "lower bound at the programme's confidence, for all challengers at once",
+               nullable=True),
+        Column("n_lines", pl.Int64, "lines scored; over seasons, their sum"),
+        Column("n_seasons", pl.Int64, "seasons scored"),
+        Column("power_05", pl.Float64, "chance that a true gain of .05 passes with this error", unit="0–1",
+               nullable=True),
+        Column("power_08", pl.Float64, "chance that a true gain of .08 passes with this error", unit="0–1",
+               nullable=True),
+        Column("passes", pl.Boolean, "mean: margin reached and bound above zero; group: no loss shown; "
+                                     "empty for a season", nullable=True),
+    ),
+    sort_key=("trait", "challenger", "level", "label"),
+)
+
 REGISTERED_MODEL = TableContract(
     "registered_model",
     (

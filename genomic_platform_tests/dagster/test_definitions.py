@@ -21,7 +21,8 @@ GROUPS = {
     "landing": {"landing_genotypes", "landing_trials", "landing_lines", "landing_environments"},
     "genotypes": {"genotype_batch", "genotype_panel", "genotype_qc", "relationship_matrix", "population_structure"},
     "phenotypes": {"trial_records", "line_records", "environment_records", "environment_features", "line_means"},
-    "training": {"training_set", "genomic_blup", "kernel", "model_comparison"},
+    "training": {"training_set", "genomic_blup", "kernel", "forward_predictions", "recipe_differences",
+                 "model_comparison"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
     "monitoring": {"realised_accuracy", "drift_report"},
 }

@@ -32,15 +32,15 @@ def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 
 @season_asset(group="registry", code_version="1", kinds={"mlflow"}, settings=("candidates", "gate"),
               history=("registered_model",), hand_decisions=True, describe=_describe_decisions)
-def registered_model(season: Season, model_comparison: pl.DataFrame, genomic_blup: FittedCandidate,
-                     kernel: FittedCandidate, training_set: pl.DataFrame,
+def registered_model(season: Season, model_comparison: pl.DataFrame, recipe_differences: pl.DataFrame,
+                     genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,
                      genotype_panel: GenotypeTable) -> pl.DataFrame:
     """The decision of each trait: which recipe is champion after this season, and why."""
     fitted = {"genomic_blup": genomic_blup, "kernel": kernel}
     candidates = [Candidate(r, season.data_version(r), fitted[r].values) for r in season.program.file.candidates]
     previous = standing(season.assets, season.previous) if season.previous else None
     known = TrainingSet(season.label, training_set, genotype_panel)
-    return decide(known, model_comparison, candidates, previous=previous,
+    return decide(known, model_comparison, candidates, differences=recipe_differences, previous=previous,
                   previous_values=season.read("breeding_values", season.previous) if season.previous else None,
                   pins=pinned(season.assets, before=season.label),
                   manual=season.program.file.gate.approval == "manual")

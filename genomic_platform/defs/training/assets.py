@@ -13,12 +13,16 @@ from genomic_platform.genotypes.relationship_table import relationship_array
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.comparison import compare_by_folds
+from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
+from genomic_platform.models.gate import GateRule
+from genomic_platform.models.gate import recipe_differences as differences
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.recipes import load_recipe
 from genomic_platform.phenotypes.line_means import season_means, training_means
 from genomic_platform.results import plots
-from genomic_platform.schemas.predictions import MODEL_COMPARISON
+from genomic_platform.schemas.predictions import MODEL_COMPARISON, RECIPE_DIFFERENCES
+from genomic_platform.stores.decisions import standing
 
 FOLD_REPLICATES = 5
 
@@ -84,14 +88,48 @@ def kernel(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeT
                                            relationship_matrix, environment_features))
 
 
+@season_asset(group="training", code_version="1", history=("genomic_blup", "kernel"))
+def forward_predictions(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> pl.DataFrame:
+    """Every line harvested this season beside what each recipe, fitted through the season before, had predicted."""
+    before = season.previous
+    published = {r: season.first_published(r, before) for r in season.program.file.candidates} if before else {}
+    return predict_forward({r: c.values for r, c in published.items()}, line_means, season=season.label,
+                           trained_through=before or "",
+                           families=dict(line_records.select("line_id", "family").iter_rows()))
+
+
+def _describe_differences(season: Season, table: pl.DataFrame) -> dict[str, Any]:
+    return {"differences": plots.markdown_table(table.filter(pl.col("level").is_in(["mean", "season"])).select(
+                "trait", "challenger", "champion", "level", "label", "difference", "standard_error", "lower",
+                "power_05", "power_08", "n_lines", "passes")),
+            "groups_with_a_loss": table.filter(pl.col("passes").not_(), pl.col("level").is_in(
+                ["environment", "family"])).height}
+
+
+@season_asset(group="training", code_version="1", settings=("gate",), history=("forward_predictions",
+              "registered_model"), hand_decisions=True, describe=_describe_differences)
+def recipe_differences(season: Season, forward_predictions: pl.DataFrame) -> pl.DataFrame:
+    """Challengers against the champion's recipe on all seasons they had not seen: differences, bounds, power."""
+    if season.previous is None:
+        return RECIPE_DIFFERENCES.empty()
+    held = standing(season.assets, season.previous)
+    gate = season.program.file.gate
+    return differences(season.history("forward_predictions", forward_predictions),
+                       dict(held.select("trait", "recipe").iter_rows()),
+                       GateRule(gate.margin, gate.confidence, gate.group_margin), seed=season.program.file.seed)
+
+
 def _describe_comparison(season: Season, table: pl.DataFrame) -> dict[str, Any]:
+    kept = table.filter(pl.col("season") != season.label).height
     shown = table.sort("trait", "scheme", "season", "recipe").select(
         "trait", "scheme", "season", "recipe", "r_mean", "r_sd", "n_lines")
-    return {"comparison": plots.markdown_table(shown)}
+    return {"comparison": plots.markdown_table(shown), "scored_before": kept, "scored_now": table.height - kept,
+            **_describe_differences(season, season.read("recipe_differences"))}
 
 
 @season_asset(group="training", code_version="1", settings=("candidates", "line_means"),
-              history=("model_comparison", "genomic_blup", "kernel"), describe=_describe_comparison)
+              history=("model_comparison", "genomic_blup", "kernel"), shown_with=("recipe_differences",),
+              describe=_describe_comparison)
 def model_comparison(season: Season, genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,
                      genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame, relationship_matrix: pl.DataFrame,
                      environment_features: pl.DataFrame, line_means: pl.DataFrame) -> pl.DataFrame:

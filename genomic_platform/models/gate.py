@@ -61,6 +61,9 @@ def recipe_differences(pairs: pl.DataFrame, champions: dict[str, str], rule: Gat
 def _of_trait(pairs: pl.DataFrame, trait: str, recipes: Sequence[str], rule: GateRule, rng: np.random.Generator,
               resamples: int) -> list[dict[str, object]]:
     by_line = _wide(pairs, ("season", "line_id", "family"), recipes)
+    if by_line.is_empty() or by_line.group_by("season").len()["len"].max() < MIN_LINES:  # type: ignore[operator]
+        return [{"trait": trait, "champion": recipes[0], "challenger": challenger, "level": "mean", "label": "",
+                 "n_lines": 0, "n_seasons": 0, "passes": False} for challenger in recipes[1:]]
     found = compare_forward(by_line, recipes, rule, rng, resamples)
     rows = []
     for k, challenger in enumerate(recipes[1:]):
@@ -107,10 +110,7 @@ class Comparison:
 
 def compare_forward(by_line: pl.DataFrame, recipes: Sequence[str], rule: GateRule, rng: np.random.Generator,
                     resamples: int = RESAMPLES) -> Comparison:
-    """Mean difference in forward r over seasons with a lower bound for all challengers at once.
-
-    The error has two parts: lines, by resampling families over all seasons together; and seasons, by how much more the
-    seasons' differences spread than lines explain (DerSimonian & Laird 1986), once there are three.
+    """`compare_moments` of lines.
 
     Parameters
     ----------
@@ -118,24 +118,39 @@ def compare_forward(by_line: pl.DataFrame, recipes: Sequence[str], rule: GateRul
     """
     large = by_line.filter(pl.len().over("season") >= MIN_LINES)
     seasons = tuple(large["season"].unique().sort())
-    moments = cluster_moments(large, seasons, recipes)
+    return compare_moments(cluster_moments(large, seasons, recipes), seasons, rule, rng, resamples)
+
+
+def compare_moments(moments: np.ndarray, seasons: Sequence[str], rule: GateRule, rng: np.random.Generator,
+                    resamples: int = RESAMPLES) -> Comparison:
+    """Mean difference in forward r over seasons with a lower bound for all challengers at once.
+
+    The error has two parts: lines, by resampling families over all seasons together; and seasons, by how much more the
+    seasons' differences spread than lines explain (DerSimonian & Laird 1986), once there are three.
+
+    Parameters
+    ----------
+    moments : sums (C, S, K, 6) as `cluster_moments` gives them, the champion's recipe first.
+    """
     r_SK = _correlations(moments.sum(axis=0))
     weights_BC = rng.multinomial(len(moments), np.full(len(moments), 1 / max(len(moments), 1)), resamples) \
         if len(moments) > 1 else np.ones((resamples, len(moments)))
     r_BSK = _correlations(np.tensordot(weights_BC.astype(float), moments, axes=1))
     season_SK, season_BSK = r_SK[:, 1:] - r_SK[:, :1], r_BSK[:, :, 1:] - r_BSK[:, :, :1]
-    mean_K, mean_BK = season_SK.mean(axis=0), np.nanmean(season_BSK, axis=1)
-    within_SK, lines_K = np.nanvar(season_BSK, axis=0, ddof=1), np.nanvar(mean_BK, axis=0, ddof=1)
+    there_BS1 = np.isfinite(season_BSK[:, :, :1])  # a resample may hold no line of a season
+    mean_K = season_SK.mean(axis=0)
+    mean_BK = season_BSK.sum(axis=1, where=there_BS1, initial=0.0) / np.maximum(there_BS1.sum(axis=1), 1)
+    within_SK = season_BSK.var(axis=0, ddof=1, where=there_BS1)
+    lines_K = mean_BK.var(axis=0, ddof=1)
     between_K = np.zeros(len(mean_K))
     if len(seasons) > 2:
         between_K = np.maximum(season_SK.var(axis=0, ddof=1) - within_SK.mean(axis=0), 0.0) / len(seasons)
     errors_K = np.sqrt(lines_K + between_K)
-    scale_K = np.sqrt(np.where(lines_K > 0, lines_K, np.inf))
-    bound = float(np.quantile(((mean_BK - mean_K) / scale_K).max(axis=1), rule.confidence)) if len(mean_K) else 0.0
+    bound = _bound((mean_BK - mean_K) / np.sqrt(np.where(lines_K > 0, lines_K, np.inf)), len(moments), rule)
     lower_K = mean_K - bound * errors_K
     wins_K = (mean_K >= rule.margin) & (lower_K > 0) & (errors_K > 0)
-    counts_S = np.array([large.filter(pl.col("season") == s).height for s in seasons], dtype=int)
-    return Comparison(seasons, counts_S, season_SK, np.sqrt(within_SK), mean_K, errors_K, lower_K,
+    counts_S = moments[:, :, 0, 0].sum(axis=0).astype(int)
+    return Comparison(tuple(seasons), counts_S, season_SK, np.sqrt(within_SK), mean_K, errors_K, lower_K,
                       _power(errors_K, bound, rule), wins_K)
 
 
@@ -168,11 +183,22 @@ def _scaled(column: str) -> pl.Expr:
 
 
 def _correlations(sums: np.ndarray) -> np.ndarray:
-    """r from sums (…, 6); NaN where a resample holds no line or one value only."""
+    """r from sums (…, 6): 0 where all values are equal, since they tell lines not apart, NaN without lines."""
     n, x, y, xx, yy, xy = (sums[..., i] for i in range(6))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (n * xx - x**2) * (n * yy - y**2)
-        return np.where(spread > 1e-12 * n**2, (n * xy - x * y) / np.sqrt(np.maximum(spread, 1e-300)), np.nan)
+    spread = np.maximum((n * xx - x**2) * (n * yy - y**2), 0.0)
+    r = np.where(spread > 1e-12 * n**4, (n * xy - x * y) / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
+    return np.where(n > 0, r, np.nan)
+
+
+def _bound(standardised_BK: np.ndarray, clusters: int, rule: GateRule) -> float:
+    """Standard errors that all challengers' luck stays below with the rule's confidence.
+
+    Few families tell their own spread badly: the quantile is widened as Student's is over the normal one.
+    """
+    from scipy.stats import norm, t
+
+    widened = t.ppf(rule.confidence, max(clusters - 1, 1)) / norm.ppf(rule.confidence)
+    return float(np.quantile(standardised_BK.max(axis=1), rule.confidence) * widened)
 
 
 def _power(errors_K: np.ndarray, bound: float, rule: GateRule) -> np.ndarray:
@@ -218,7 +244,7 @@ def _one_group(part: pl.DataFrame, recipes: Sequence[str], rng: np.random.Genera
     moments = cluster_moments(alone, ("all",), recipes)
     weights = rng.multinomial(len(moments), np.full(len(moments), 1 / len(moments)), resamples).astype(float)
     r_BK, r_K = _correlations(np.tensordot(weights, moments, axes=1))[:, 0], _correlations(moments.sum(axis=0))[0]
-    return float(r_K[1] - r_K[0]), float(np.nanstd(r_BK[:, 1] - r_BK[:, 0], ddof=1)), part["line_id"].n_unique()
+    return float(r_K[1] - r_K[0]), float((r_BK[:, 1] - r_BK[:, 0]).std(ddof=1)), part["line_id"].n_unique()
 
 
 def _tail(difference: float, error: float) -> float:

@@ -3,7 +3,7 @@
     python benchmarks/gate_simulation.py [--programmes 500] [--processes 2] [--confidence .95]
 
 Simulated are predictions and harvests of a programme: r about .5, recipes that largely agree, families of twenty that
-err together, gains that differ from season to season with a standard deviation of .02. Each decision is the package's
+err together, gains that differ from season to season with a standard deviation of .014. Each decision is the package's
 own (`models.gate.compare_moments`), on all forward seasons so far; a programme has ten seasons and four traits.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from genomic_platform.models.gate import GateRule, compare_moments
 
 SEASONS, TRAITS, RECIPES, FAMILY = 10, 4, 6, 20
-ABILITY, AGREEMENT, SEASON_SD, RESAMPLES = 0.5, 0.93, 0.02, 400
+ABILITY, AGREEMENT, SEASON_SD, RESAMPLES = 0.5, 0.93, 0.01, 400
 
 
 def season_moments(rng: np.random.Generator, n_lines: int, gains_K: np.ndarray) -> np.ndarray:

@@ -10,13 +10,14 @@ import dagster as dg
 
 def build_definitions(resources: Mapping[str, Any] | None = None,
                       loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """Assets and checks found in `defs/`, its job and sensor, in process; `resources` default to the workspace set.
+    """Assets and checks found in `defs/`, its jobs and sensor, in process; `resources` default to the workspace set.
 
     Not `load_from_defs_folder`: it looks for pyproject.toml, which an installed package does not have.
     """
     from genomic_platform import defs
     from genomic_platform.defs.jobs import train_season
     from genomic_platform.defs.monitoring.sensors import landing_sensor
+    from genomic_platform.defs.registry.jobs import DECISION_JOBS
     from genomic_platform.io_managers.versioned import resources_of
     from genomic_platform.settings import read_settings
     from genomic_platform.workspace import FOLDER
@@ -24,7 +25,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None,
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(defs, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(defs),
-        jobs=[train_season], sensors=[landing_sensor], executor=dg.in_process_executor,
+        jobs=[train_season, *DECISION_JOBS], sensors=[landing_sensor], executor=dg.in_process_executor,
         resources=resources or resources_of(read_settings().workspace or FOLDER), loggers=loggers)
 
 

@@ -141,14 +141,23 @@ def report_tables(out: Console, found: dict[str, Any]) -> None:
                  if scores["cv1"] is not None}
         out.print(trait + (f" ({last['unit']})" if last["unit"] else ""), style="bold")
         _show(out, table)
-        out.print(f"champion now: {last['decided_recipe']} v{last['decided_version']}, trained through season "
-                  f"{last['decided_trained_through']} on {counted(last['decided_n_train'], 'line')}")
+        _champion_now(out, next(c for c in found["champions"] if c["trait"] == trait))
         out.print(f"in folds of season {rows[0]['season']}: "
                   + (", ".join(f"{recipe} {_number(r)}" for recipe, r in folds.items()) or "not to be had") + "\n")
     _text(out, "all, known, new, within: forward predictive ability r, on the season's harvest, of the champion "
           "published one season before, trained on so many lines: for all, known and new lines, and within families. "
           "own, family: r of the baselines, the line's or family's earlier mean (! did better than the champion on the "
           "same lines). decision: taken after the harvest.", "dim")
+
+
+def _champion_now(out: Console, now: dict[str, Any]) -> None:
+    out.print(f"champion now: {now['recipe']} v{now['registry_version']}, trained through season "
+              f"{now['trained_through']} on {counted(now['n_train'], 'line')}")
+    if now["pinned"]:
+        out.print(f"  pinned: {now['pinned']}", style="yellow")
+    if now["proposed"]:
+        out.print(f"  {now['proposed']}, fitted through the latest season, waits for `genomic-platform approve` or "
+                  "`reject`", style="yellow")
 
 
 def _report_row(row: dict[str, Any]) -> dict[str, str]:
@@ -220,6 +229,8 @@ def status_report(out: Console, found: Status) -> None:
     for season in found.seasons:
         if season.failure:
             out.print(f"season {season.season} failed: {season.failure}", style="red")
+    for trait, said in found.waiting.items():
+        out.print(f"{trait}: {said}", style="yellow")
     for said in found.changed:
         out.print(f"note: {said}; `run --force` replays", style="yellow")
     notices(out, found.notices)

@@ -15,6 +15,7 @@ from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.program import RECIPES, Program
 from genomic_platform.stores.assets import RELEASE, AssetStore
+from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.workspace import Workspace
 
 SCHEMA_VERSION = 1
@@ -86,7 +87,22 @@ def report(program: Program, workspace: Workspace) -> dict[str, Any]:
                 "commit": commits[season][-1], "first_published_commit": commits[season][0],
                 "data_version": release.data_version, "code_version": release.code_version,
             })
-    return {"schema_version": SCHEMA_VERSION, "program": program.name, "seasons": main.published(), "results": results}
+    return {"schema_version": SCHEMA_VERSION, "program": program.name, "seasons": main.published(),
+            "champions": champions_now(main, versions), "results": results}
+
+
+def champions_now(main: AssetStore, versions: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """What stands for each trait after the latest season and the decisions by hand since.
+
+    Parameters
+    ----------
+    versions : registry version by (trait, model version).
+    """
+    pins = pinned(main)
+    kept = ("trait", "decision", "recipe", "trained_through", "n_train", "model_version", "proposed", "reasons")
+    return [{name: row[name] for name in kept} | {
+        "registry_version": versions.get((row["trait"], row["model_version"])), "pinned": pins.get(row["trait"])}
+        for row in standing(main).iter_rows(named=True)]
 
 
 def _read(main: AssetStore, asset: str, season: str) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from genomic_platform.landing.state import SeasonState, season_states
 from genomic_platform.program import Program
 from genomic_platform.runs import failure_reason, settings_changed
 from genomic_platform.stores.assets import RELEASE, AssetStore
+from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.workspace import Workspace
 
 
@@ -37,6 +38,7 @@ class Status:
     files: dict[str, list[str]]
     seasons: list[SeasonStatus] = field(default_factory=list)
     refusal: str = ""
+    waiting: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
@@ -64,9 +66,20 @@ def status(program: Program, workspace: Workspace) -> Status:
         found.seasons.append(SeasonStatus(
             state.season, state.state, commits[state.season][-1] if release else "",
             release.code_version if release else "", release.run_id if release else run_id, run_state, failure))
+    found.waiting = _waiting(main)
     found.changed = settings_changed(program, workspace)
     found.notices += published_notices(main)
     return found
+
+
+def _waiting(main: AssetStore) -> dict[str, str]:
+    """Traits that wait for a person: pinned by a rollback, or with a model to approve."""
+    said = {trait: f"pinned, {why}" for trait, why in pinned(main).items()}
+    for row in standing(main).iter_rows(named=True):
+        if row["proposed"]:
+            proposal = f"{row['proposed']} fitted through {row['season']} waits for `approve` or `reject`"
+            said[row["trait"]] = "; ".join(filter(None, (said.get(row["trait"]), proposal)))
+    return dict(sorted(said.items()))
 
 
 def published_notices(main: AssetStore) -> list[Notice]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from genomic_platform.abandoned import sweep
+from genomic_platform.abandoned import abandoned, sweep, unpublished_run
+from genomic_platform.definitions import build_definitions
 from genomic_platform.errors import NotAvailable, ProgramError, StoreUnavailable
+from genomic_platform.io_managers.versioned import resources_of
 from genomic_platform.results import answers
+from genomic_platform.results.report import report
+from genomic_platform.results.status import status
 from genomic_platform.runs import run_seasons
 from genomic_platform.stores import release
 from genomic_platform.stores.deciding import approve, reject, roll_back
@@ -261,3 +266,67 @@ def test_audit_log_without_the_newest_lines_is_found(published: Published, tmp_p
     assert '"rollback"' in last
     (finding,) = verify_audit(small.workspace)
     assert f"rollback of {TRAIT} after season 2020" in finding.message
+
+
+def job(small: Small, instance: dg.DagsterInstance, name: str, **config: object) -> dg.ExecuteInProcessResult:
+    """Run one of the jobs as the UI's launchpad does."""
+    found = build_definitions(resources_of(str(small.workspace.root))).resolve_job_def(name)
+    (op,) = found.graph.node_dict
+    given = {"program": small.name, "trait": TRAIT, "reason": "off in the field", "who": "ana", **config}
+    return found.execute_in_process(instance=instance, raise_on_error=False,
+                                    run_config={"ops": {op: {"config": given}}})
+
+
+def test_jobs_of_the_ui_decide(published: Published, opened: Opened) -> None:
+    small = published(2)
+    instance = opened(small)
+    rolled = job(small, instance, "rollback")
+    assert rolled.success
+    assert champion(small)["trained_through"] == "2019"
+    assert "program" not in (instance.get_run_by_id(rolled.run_id) or rolled.dagster_run).tags
+    refused = job(small, instance, "reject")
+    assert failures_of(refused) == {"reject_what_waits": f"{TRAIT}: nothing waits for approval"}
+    assert job(small, instance, "approve").success
+    assert pinned(small.main) == {}
+    agree(small)
+
+
+def test_report_and_status_show_what_waits(published: Published) -> None:
+    small = published(2)
+    roll_back(small.workspace, small.name, TRAIT, **WHY)
+    (now,) = report(small.program, small.workspace)["champions"]
+    assert (now["decision"], now["trained_through"]) == ("rollback", "2019")
+    assert "rolled back by ana" in now["pinned"]
+    assert now["registry_version"] == aliases(small)["champion"]
+    assert "pinned, rolled back by ana" in status(small.program, small.workspace).waiting[TRAIT]
+
+
+def test_unpublished_run_is_finished_or_swept(published: Published, opened: Opened) -> None:
+    small = published(1)
+    instance = opened(small)
+    run_id = small.run(instance, "2020", assets=["trial_records", "line_means"]).run_id
+    assert unpublished_run(small.workspace, small.name, run_id[:6]) == (run_id, "2020")
+    with pytest.raises(NotAvailable, match=f"expected one of: {run_id[:8]} \\(season 2020\\)"):
+        unpublished_run(small.workspace, small.name, "nothing")
+    assert abandoned(small.workspace, small.name, 1.0) == []
+    assert [a.branch for a in abandoned(small.workspace, small.name, 0.0)] == [f"run-{run_id}"]
+    made = small.main.at(f"run-{run_id}").record("line_means", "2020")
+    (outcome,) = run_seasons(small.program, small.workspace, ["2020"], continues=run_id)
+    assert outcome.published, outcome.reason
+    assert made is not None
+    assert small.main.record("line_means", "2020") == made
+    other = small.run(instance, "2021", assets=["trial_records"]).run_id
+    assert [a.branch for a in sweep(small.workspace, small.name, 0.0)] == [f"run-{other}"]
+    assert small.workspace.store.branches() == ["main"]
+
+
+def test_a_season_under_way_is_not_swept(published: Published, opened: Opened) -> None:
+    small = published(1)
+    instance = opened(small)
+    run_id = small.run(instance, "2020", assets=["trial_records"]).run_id
+    waiting = dg.DagsterRun(job_name="train_season", run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED,
+                            tags={"dagster/partition": small.key("2020")})
+    instance.add_run(waiting)
+    small.workspace.store.branch(f"run-{waiting.run_id}")
+    assert sweep(small.workspace, small.name, 0.0) == []
+    assert set(small.workspace.store.branches()) == {"main", f"run-{run_id}", f"run-{waiting.run_id}"}

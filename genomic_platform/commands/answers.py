@@ -119,8 +119,8 @@ def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, trait
 
 @app.command(sort_key=9)
 def export(folder: Folder, *, asset: str, out_: Out,
-           season: str | None = None) -> None:
-    """Write any published table as Parquet or CSV.
+           season: str | None = None, commit: str | None = None) -> None:
+    """Write any published table as Parquet or CSV, as it is or as it was.
 
     Parameters
     ----------
@@ -130,22 +130,49 @@ def export(folder: Folder, *, asset: str, out_: Out,
         File to write, .csv or .parquet.
     season
         A published season; the last one when not given.
+    commit
+        As it was at this commit (its id or the beginning of it), to the bit.
     """
     from genomic_platform.results import answers
 
     program, workspace = opened(folder)
-    written(answers.export(program, workspace, asset, season), out_, program, workspace, "export", asset=asset,
-            season=season or "latest", commit=workspace.store.resolve(MAIN))
+    written(answers.export(program, workspace, asset, season, commit), out_, program, workspace, "export", asset=asset,
+            season=season or "latest", commit=commit or workspace.store.resolve(MAIN))
 
 
 @app.command(sort_key=10)
+def trace(folder: Folder, *, line: str, season: str, trait: str, json_: Json = False) -> None:
+    """Trace a line's published value to data, code, model, and what put that model in place.
+
+    Parameters
+    ----------
+    line
+        The line's id.
+    season
+        A published season.
+    trait
+        The trait.
+    json_
+        As JSON (its schema: `genomic-platform schema trace`).
+    """
+    from genomic_platform.results.display import trace_report
+    from genomic_platform.results.trace import trace as trace_of
+
+    found = trace_of(*opened(folder), line, season, trait)
+    if json_:
+        print(json.dumps(found, ensure_ascii=False, indent=1))
+    else:
+        trace_report(out, found)
+
+
+@app.command(sort_key=11)
 def schema(name: str) -> None:
-    """Print the JSON Schema of what `report --json` or `evaluate --json` prints.
+    """Print the JSON Schema of what a command prints with `--json`.
 
     Parameters
     ----------
     name
-        report or evaluate.
+        report, evaluate or trace.
     """
     from genomic_platform.results.report import json_schema
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 def _season(main: AssetStore, season: str | None) -> str:
     published = main.published()
+    if not published:
+        raise NotAvailable(f"nothing of {main.program} was published at {main.ref}")
     if season is None:
         return published[-1]
     if season not in published:
@@ -168,19 +170,25 @@ def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | N
                     clones_share_fold=not reference)
 
 
-def export(program: Program, workspace: Workspace, asset: str, season: str | None = None) -> pl.DataFrame:
+def export(program: Program, workspace: Workspace, asset: str, season: str | None = None,
+           commit: str | None = None) -> pl.DataFrame:
     """An asset of a published season as one table: genotypes and relationship with a column a line, a recipe's effects.
+
+    Parameters
+    ----------
+    commit : as it was at this commit of `main` (its id, or the beginning of it); None = as it is now.
 
     Raises
     ------
     NotAvailable, ProgramError
-        The season is not published; there is no such asset.
+        The season is not published (at the commit); there is no such asset or commit.
     """
     from genomic_platform.genotypes.relationship_table import relationship_array
 
     if asset not in ASSETS:
         raise ProgramError(f"no asset {asset}; expected one of {', '.join(sorted(ASSETS))}")
     main = published_assets(program, workspace)
+    main = main.at(full_commit(main, commit)) if commit else main
     value = main.read(asset, _season(main, season), ASSETS[asset])
     if asset in ("genotype_batch", "genotype_panel"):
         return value.variants.hstack(pl.DataFrame(value.dosages().T, schema=list(value.lines)))
@@ -190,6 +198,14 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     if asset in RECIPES:
         return value.model.explain()
     return value
+
+
+def full_commit(main: AssetStore, beginning: str) -> str:
+    """The commit of `main` whose id begins so. Raises NotAvailable for none or several."""
+    found = [commit.id for commit in main.store.log(main.ref) if commit.id.startswith(beginning)]
+    if len(found) != 1:
+        raise NotAvailable(f"{len(found)} commits begin with {beginning}; expected one; `status` shows each season's")
+    return found[0]
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:

@@ -241,6 +241,35 @@ def status_report(out: Console, found: Status) -> None:
     out.print(f"where to look: genomic-platform ui {_short(found.folder)}   workspace {found.workspace}")
 
 
+def trace_report(out: Console, found: dict[str, Any]) -> None:
+    """Where a value comes from, from the number back to its sources."""
+    value, model, decision, release = found["value"], found["model"], found["decision"], found["release"]
+    learned, unit = found["learned_from"], f" {found['unit']}" if found["unit"] else ""
+    rank = f"rank {value['rank']}" if value["rank"] else "not ranked"
+    lines = [
+        ("value", "; ".join(f"{kind} {_number(value[f'{kind}_value'])}{unit}, reliability "
+                            f"{_number(value[f'{kind}_value_reliability'])}" for kind in ("genotypic", "breeding"))
+                  + f"; {rank}"),
+        ("model", f"{model['recipe']} v{model['registry_version']}, trained through season {model['trained_through']}; "
+                  f"content {model['model_version'][:12]}, code {model['code_version']}, fingerprint "
+                  f"{model['fingerprint'][:12]}"),
+        ("fitted by", f"Dagster run {model['dagster_run_id'][:8]}, MLflow run {model['mlflow_run_id'][:8]}, on data "
+                      f"of commit {model['commit'][:12]}"),
+        ("learned from", f"{counted(learned['n_lines'], 'line')}; " + ", ".join(
+            f"{s['season']} ({counted(s['n_records'], 'record')})" for s in learned["seasons"])),
+        ("its own", ", ".join(f"{r['environment']} {_number(r['mean'])}" for r in learned["own_records"])
+         or "no record: predicted from its genotype"),
+        ("put in place", f"{decision['decision']}, by {decision['by']}, {decision['time']}"),
+        *(("", reason) for reason in decision["reasons"]),
+        *(("since", f"{d['action']} by {d['who']}, {d['time']}: {d['reason']}") for d in found["decided_since"]),
+        ("published", f"commit {release['commit'][:12]}, {release['time']}, code {release['code_version']}"),
+        *(("source", f"{s.get('file', '')}: {s.get('title', '')} (licence {s.get('licence', 'unknown')}, jurisdiction "
+                     f"{s.get('jurisdiction', 'unknown')})") for s in found["sources"])]
+    out.print(f"{found['line_id']}  {found['trait']}  season {found['season']}", style="bold")
+    for name, text in lines:
+        out.print(f"  {name:13} {text}")
+
+
 def settings_table(out: Console, settings: Settings) -> None:
     table = _table(out, ["setting", "value", "meaning"])
     for name, value, meaning in settings.table():

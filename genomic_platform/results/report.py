@@ -23,15 +23,15 @@ _SCORES = ("r_all", "r_known", "r_new", "r_within_family", "slope", "bias", "top
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of `report --json` (`report`) or `evaluate --json` (`evaluate`).
+    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate` or `trace`.
 
     Raises
     ------
     ProgramError
         Another name.
     """
-    if name not in ("report", "evaluate"):
-        raise ProgramError(f"no schema {name}; expected report or evaluate")
+    if name not in ("report", "evaluate", "trace"):
+        raise ProgramError(f"no schema {name}; expected report, evaluate or trace")
     return json.loads((files("genomic_platform.schemas") / f"{name}.schema.json").read_text(encoding="utf-8"))
 
 
@@ -58,7 +58,7 @@ def report(program: Program, workspace: Workspace) -> dict[str, Any]:
         Nothing is published yet.
     """
     main = published_assets(program, workspace)
-    versions = _versions(workspace, program.name)
+    versions = registry_versions(workspace, program.name)
     commits = main.releases()
     results: list[dict[str, Any]] = []
     for season in main.published():
@@ -113,7 +113,7 @@ def _rows(main: AssetStore, asset: str, season: str) -> list[dict[str, Any]]:
     return _read(main, asset, season).to_dicts()
 
 
-def _versions(workspace: Workspace, program: str) -> dict[tuple[str, str], int]:
+def registry_versions(workspace: Workspace, program: str) -> dict[tuple[str, str], int]:
     """Registry version by (trait, model version), from the record that the projection keeps beside the registry."""
     return {(trait, model_version): version for trait, held in workspace.registered_versions(program).items()
             for model_version, version in held.items()}

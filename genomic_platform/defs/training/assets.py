@@ -99,7 +99,9 @@ def forward_predictions(season: Season, line_means: pl.DataFrame, line_records: 
 
 
 def _describe_differences(season: Season, table: pl.DataFrame) -> dict[str, Any]:
-    return {"differences": plots.markdown_table(table.filter(pl.col("level").is_in(["mean", "season"])).select(
+    won = table.filter(pl.col("level") == "mean", pl.col("passes"))
+    return {"challengers_that_pass": ", ".join(f"{r['challenger']} ({r['trait']})" for r in won.to_dicts()) or "none",
+            "differences": plots.markdown_table(table.filter(pl.col("level").is_in(["mean", "season"])).select(
                 "trait", "challenger", "champion", "level", "label", "difference", "standard_error", "lower",
                 "power_05", "power_08", "n_lines", "passes")),
             "groups_with_a_loss": table.filter(pl.col("passes").not_(), pl.col("level").is_in(

@@ -73,7 +73,7 @@ def _season(good_model: bool) -> pl.DataFrame:
     observed = pl.DataFrame({"line_id": [*LINES, "unpredicted"], "trait": "y", "observed": [*truth_N, 9.0]})
     decisions = REGISTERED_MODEL.conform(pl.DataFrame({
         "trait": ["y", "absent"], "season": "2009", "decision": "initial", "recipe": "genomic_blup",
-        "challenger": None, "trained_through": "2009", "model_version": "x", "n_train": 20,
+        "challenger": None, "proposed": None, "trained_through": "2009", "model_version": "x", "n_train": 20,
         "reasons": [["first"]] * 2}))
     return scores.realised_accuracy(
         season="2010", values=values, observed=observed, training_means=means, decisions=decisions,

@@ -16,6 +16,7 @@ from pygit2.enums import Option
 
 from genomic_platform.errors import MergeConflict, ObjectNotFound, StoreError
 from genomic_platform.stores import names, refs, trees
+from genomic_platform.stores.collection import Collected, collect
 from genomic_platform.stores.lock import exclusive
 from genomic_platform.stores.objects import Contents, pointer, read_pointer, sweep
 from genomic_platform.stores.protocol import MAIN, Change, Commit, ObjectInfo
@@ -100,8 +101,12 @@ class EmbeddedStore:
         names.check_path(path)
         with self._reading() as repository:
             refs.branch_head(repository, branch)  # refused here, before a large file is copied for nothing
-        sha256, size = self._contents.put(source)
-        return self._stage(branch, path, sha256, size)
+        while True:
+            try:
+                return self._stage(branch, path, *self._contents.put(source))
+            except ObjectNotFound:  # collected as garbage between the two, since nothing held it yet
+                with self._reading() as repository:
+                    refs.branch_head(repository, branch)
 
     def link(self, branch: str, path: str, source_ref: str, source_path: str) -> ObjectInfo:
         """Stage at `path` what `source_path` holds at `source_ref`. Raises ObjectNotFound."""
@@ -217,6 +222,14 @@ class EmbeddedStore:
                 commit = commit.parents[0] if commit.parent_ids else None
         return found
 
+    def collect(self, older_than_s: float = 3600.0, dry_run: bool = False) -> Collected:
+        """Remove contents that no branch, tag or staged write can reach, if they were stored that many seconds ago.
+
+        Writers wait meanwhile. A reader of a branch that was removed may lose the file it reads.
+        """
+        with self._writing() as repository:
+            return collect(repository, self._staging, self._contents.objects, older_than_s, dry_run)
+
     # Within -----------------------------------------------------------------------------------------------------
 
     def _is_ready(self) -> bool:
@@ -276,6 +289,8 @@ class EmbeddedStore:
     def _stage(self, branch: str, path: str, sha256: str, size: int) -> ObjectInfo:
         with self._writing() as repository:
             refs.branch_head(repository, branch)
+            if self._contents.size(sha256) is None:
+                raise ObjectNotFound(f"{path}: expected content {sha256} in the store, found none; write the file")
             self._staging.put(branch, Staged(path, sha256, size))
         return ObjectInfo(path, sha256, size)
 

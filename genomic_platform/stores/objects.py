@@ -89,7 +89,7 @@ class Contents:
             with self._temporary_file() as (temporary, file):
                 sha256, size = _copy(source, file)
                 final = self.path(sha256)
-                if not (final.exists() and self._whole(final, sha256, size)):
+                if not self._whole(final, sha256, size):
                     file.flush()
                     os.fsync(file.fileno())
                     self._publish(temporary, final)
@@ -133,27 +133,27 @@ class Contents:
     def _publish(self, temporary: Path, final: Path) -> None:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary.chmod(0o444)
+        state = temporary.stat()
         temporary.replace(final)
         # The two folders may be new: their names must last too.
         for folder in (final.parent, final.parent.parent, self.objects):
             fsync_folder(folder)
-        self._remember(final)
+        _verified[final] = (state.st_mtime_ns, state.st_size)
 
     def _whole(self, final: Path, sha256: str, size: int) -> bool:
-        state = final.stat()
-        if state.st_size != size:
-            return False
-        if _verified.get(final) == (state.st_mtime_ns, state.st_size):
-            return True
-        with final.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        try:
+            state = final.stat()
+            if state.st_size != size:
                 return False
+            if _verified.get(final) == (state.st_mtime_ns, state.st_size):
+                return True
+            with final.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    return False
+        except FileNotFoundError:  # never there, or collected as garbage meanwhile
+            return False
         _verified[final] = (state.st_mtime_ns, state.st_size)
         return True
-
-    def _remember(self, final: Path) -> None:
-        state = final.stat()
-        _verified[final] = (state.st_mtime_ns, state.st_size)
 
 
 def _copy(source: Path | bytes, file: BinaryIO) -> tuple[str, int]:

@@ -52,6 +52,10 @@ class Staging:
         found = map(_read, files)
         return {entry.path: entry for entry in found if entry is not None}
 
+    def branches(self) -> list[str]:
+        """Branches with a folder of entries; a removed branch's may be among them after a kill."""
+        return sorted(folder.name for folder in self.root.iterdir())
+
     def forget(self, branch: str, paths: list[str]) -> None:
         """Drop the entries of these paths."""
         for path in paths:

@@ -20,6 +20,7 @@ from genomic_platform.errors import (
     StoreError,
     StoreUnavailable,
 )
+from genomic_platform.stores.collection import Collected
 from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform.stores.lock import exclusive
 from genomic_platform.stores.protocol import MAIN, Change, ObjectInfo, VersionedStore
@@ -323,3 +324,47 @@ def test_git_reads_the_repository_and_may_pack_it(store: EmbeddedStore) -> None:
     git(store, "gc", "--quiet")
     published(store, {"b": b"2"})
     assert read(EmbeddedStore(store.root), MAIN) == {"p/a.txt": b"rice", "b": b"2"}
+
+
+def test_garbage_is_what_nothing_reaches(store: EmbeddedStore) -> None:
+    """Kept: what main, another branch, a tag, an old commit or a staged write holds."""
+    published(store, {"a": b"old", "b": b"stays"})
+    published(store, {"a": b"new"})
+    store.branch("other")
+    store.write("other", "c", b"on a branch")
+    store.commit("other", "c")
+    store.write("other", "d", b"staged")
+    store.branch("tagged")
+    store.write("tagged", "e", b"tagged")
+    store.tag("kept", store.commit("tagged", "e"))
+    store.delete_branch("tagged")
+    store.branch("dropped")
+    info = store.write("dropped", "f", b"garbage")
+    store.commit("dropped", "f")
+    store.delete_branch("dropped")
+    before = {ref: {i.path: i.sha256 for i in store.list(ref)} for ref in (MAIN, "other", "kept")}
+    assert store.collect() == Collected(0, 0)  # younger than an hour
+    assert store.collect(0.0, dry_run=True) == Collected(1, 7)
+    assert store.collect(0.0) == Collected(1, 7)
+    for ref, held in before.items():
+        assert {i.path: i.sha256 for i in store.list(ref)} == held
+        assert all(store.open(ref, path) for path in held)
+    assert store.open(store.log()[1].id, "a").read_bytes() == b"old"
+    assert store.write(MAIN, "f", b"garbage").sha256 == info.sha256
+    assert store.open(MAIN, "f").read_bytes() == b"garbage"
+
+
+def test_content_collected_before_it_is_staged_is_stored_again(store: EmbeddedStore,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    put, collected = store._contents.put, []
+
+    def then_collected(source: Path | bytes) -> tuple[str, int]:
+        found = put(source)
+        if not collected:
+            collected.append(store.collect(0.0))
+        return found
+
+    monkeypatch.setattr(store._contents, "put", then_collected)
+    store.write(MAIN, "a", b"content")
+    assert collected == [Collected(1, 7)]
+    assert store.open(MAIN, "a").read_bytes() == b"content"

@@ -20,7 +20,7 @@ import pytest
 from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform.stores.protocol import MAIN
 
-ROUNDS, WRITERS, COMMITS = 100, 4, 10
+ROUNDS, WRITERS, COMMITS = 100, 8, 25
 
 
 @pytest.fixture
@@ -49,11 +49,28 @@ def git(store: EmbeddedStore, *arguments: str) -> str:
 
 def test_processes_at_once_lose_nothing(store: EmbeddedStore) -> None:
     writers = [subprocess.Popen([sys.executable, __file__, "write", str(store.root), str(k)]) for k in range(WRITERS)]
-    assert [writer.wait(60) for writer in writers] == [0] * WRITERS
+    assert [writer.wait(300) for writer in writers] == [0] * WRITERS
     expected = {f"writer-{k}/{i}": f"{k} {i}".encode() for k in range(WRITERS) for i in range(COMMITS)}
-    expected |= {f"shared/{k}": b"9" for k in range(WRITERS)}
+    expected |= {f"shared/{k}": f"{COMMITS - 1}".encode() for k in range(WRITERS)}
     assert read(store, MAIN) == expected
     git(store, "fsck", "--strict")
+
+
+def test_collecting_beside_writers_takes_nothing_they_need(store: EmbeddedStore) -> None:
+    writers = [subprocess.Popen([sys.executable, __file__, "write", str(store.root), str(k)]) for k in range(2)]
+    collected = 0
+    while any(writer.poll() is None for writer in writers):
+        collected += store.collect(older_than_s=0.0).files
+    assert [writer.returncode for writer in writers] == [0, 0]
+    expected = {f"writer-{k}/{i}": f"{k} {i}".encode() for k in range(2) for i in range(COMMITS)}
+    assert read(store, MAIN) == expected | {f"shared/{k}": f"{COMMITS - 1}".encode() for k in range(2)}
+    assert store.open("together", "together/1/0").read_bytes() == b"staged"
+    store.delete_branch("together")
+    store.write(MAIN, "gone", b"nobody needs this")
+    store.remove(MAIN, "gone")
+    assert store.collect(older_than_s=3600.0).files == 0
+    assert store.collect(older_than_s=0.0, dry_run=True) == store.collect(older_than_s=0.0)
+    assert store.collect(older_than_s=0.0).files == 0
 
 
 @pytest.mark.slow
@@ -75,7 +92,7 @@ def test_kill_at_any_moment_loses_no_published_commit(store: EmbeddedStore) -> N
 
 
 def write_commits(root: Path, writer: int) -> None:
-    """Commit and merge ten times on branches of one's own; all writers share a branch that they only stage on."""
+    """Commit and merge on branches of one's own, again and again; all writers stage on one branch that they share."""
     store = EmbeddedStore(root)
     for i in range(COMMITS):
         published(store, {f"writer-{writer}/{i}": f"{writer} {i}".encode(), f"shared/{writer}": f"{i}".encode()},
@@ -94,10 +111,10 @@ def publish_for_ever(root: Path, results: int) -> None:
         os.write(results, f"{merged}\n".encode())
 
 
-def kill_rounds(root: Path) -> list[str]:
-    """Kill a publishing child a hundred times at a random moment; the ids it told."""
+def kill_rounds(root: Path, rounds: int = ROUNDS) -> list[str]:
+    """Kill a publishing child so many times at a random moment; the ids it told."""
     told, moments, longest_s = b"", random.Random(20130), 0.1
-    for i in range(ROUNDS):
+    for i in range(rounds):
         if i % 20 == 0:  # a busy machine publishes slowly: keep kills spread over two publications
             start = time.perf_counter()
             published(EmbeddedStore(root), {f"measured/{i}": f"{i}".encode()}, f"measured-{i}")
@@ -124,4 +141,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "write":
         write_commits(Path(sys.argv[2]), int(sys.argv[3]))
     else:
-        print(json.dumps(kill_rounds(Path(sys.argv[2]))))
+        print(json.dumps(kill_rounds(Path(sys.argv[2]), *map(int, sys.argv[3:]))))

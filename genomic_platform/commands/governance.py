@@ -103,6 +103,34 @@ def sweep(folder: Folder, *, older_than: Days = 7.0, dry_run: Flag = False) -> N
     out.print(f"{counted(len(found), 'branch', 'branches')} {'would be ' if dry_run else ''}removed")
 
 
+class NotReproduced(GenomicPlatformError):
+    """A refitted version is not what was registered."""
+
+
+@app.command(sort_key=27)
+def reproduce(folder: Folder, *, model: Trait, version: int) -> None:
+    """Fit a registered version again from its recorded data, settings and seed, and say whether it is identical.
+
+    Parameters
+    ----------
+    model
+        The trait whose model it is.
+    version
+        Version in the registry.
+    """
+    from genomic_platform.results.reproduce import reproduce as again
+
+    found = again(*opened(folder), model, version)
+    out.print(f"{model} version {version}: {found.recipe} trained through season {found.trained_through}, fitted again "
+              f"from commit {found.commit[:12]}")
+    for said in found.differs:
+        out.print(f"  {said}")
+    if not found.identical:
+        raise NotReproduced(f"not identical: values differ by at most {found.largest_difference:.2g} standard "
+                            "deviations" + ("" if found.differs else ", and nothing known differs"))
+    out.print("identical, to the bit" + ("" if found.differs else ": same code, processor, threads and versions"))
+
+
 class LogBroken(GenomicPlatformError):
     """The audit log is not as it was written."""
 

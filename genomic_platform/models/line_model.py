@@ -7,7 +7,6 @@ marker effects are. Axes: P lines of the training panel, Q lines to predict, M m
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
@@ -19,6 +18,7 @@ from genomic_platform.genotypes.relationship import cross_relationship, vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import markers
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, line_values
+from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.line_covariance import LineCovariance, Lines
 from genomic_platform.models.trait_fit import TraitData, TraitFit, loadings_array
 from genomic_platform.schemas.predictions import VALUES
@@ -140,7 +140,7 @@ class FittedLineModel:
     def save(self, folder: Path) -> None:
         """Write model.json, arrays, training lines and the panel: equal parameters, equal bytes.
 
-        run.json (cores, which set the thread count) records the run: a digest of the parameters leaves it out.
+        run.json (processor, threads, versions) records the run: a digest of the parameters leaves it out.
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PARAMETERS).write_text(json.dumps(self._description(), indent=1, sort_keys=True) + "\n")
@@ -149,7 +149,7 @@ class FittedLineModel:
             markers.save_array(getattr(self, name), folder / ARRAYS / f"{name}.npy")
         self._training_table().write_parquet(folder / TRAINING)
         self.panel.save(folder / PANEL)
-        (folder / RUN).write_text(json.dumps({"cores": os.cpu_count()}, sort_keys=True) + "\n")
+        (folder / RUN).write_text(json.dumps(circumstances(), sort_keys=True, indent=1) + "\n")
 
     def _description(self) -> dict[str, object]:
         return {

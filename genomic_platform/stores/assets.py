@@ -155,8 +155,8 @@ class AssetStore:
             inside = {f"{prefix}/{p.relative_to(folder).as_posix()}": p for p in folder.rglob("*") if p.is_file()}
             self._keep_only(f"{prefix}/", inside)
             written = {path: self.store.write(self.ref, path, file).sha256 for path, file in inside.items()}
-            made = {path: sha for path, sha in written.items() if Path(path).name not in codec.circumstances}
-            return _folder_digest(made, prefix)
+            return _digest({path.removeprefix(prefix): sha for path, sha in written.items()
+                            if Path(path).name not in codec.circumstances})
 
     def link(self, asset: str, season: str, source_season: str, codec: Codec, source_ref: str) -> None:
         """Stage another season's content of the asset here without reading it."""
@@ -190,8 +190,14 @@ class AssetStore:
         self.store.write(self.ref, self._record_path(record.asset, record.season), text.encode())
 
 
-def _folder_digest(files: Mapping[str, str], prefix: str) -> str:
-    lines = "".join(f"{path.removeprefix(prefix)} {sha}\n" for path, sha in sorted(files.items()))
+def folder_digest(folder: Path, circumstances: Collection[str] = ()) -> str:
+    """The data version that `AssetStore.write` gives a value saved in the folder."""
+    return _digest({f"/{path.relative_to(folder).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()
+                    for path in folder.rglob("*") if path.is_file() and path.name not in circumstances})
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    lines = "".join(f"{path} {sha}\n" for path, sha in sorted(files.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -1,8 +1,10 @@
-"""A published value leads back to its data, code and model, and any table can be had as it was."""
+"""A published value leads back to its data, code and model; any table can be had as it was, any model fitted again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import jsonschema
 import polars as pl
@@ -10,8 +12,13 @@ import pytest
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import NotAvailable
+from genomic_platform.models import candidate
+from genomic_platform.models.circumstances import circumstances
+from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.results import reproduce as reproducing
 from genomic_platform.results.answers import export
 from genomic_platform.results.report import json_schema
+from genomic_platform.results.reproduce import reproduce
 from genomic_platform.results.trace import trace
 from genomic_platform.runs import run_seasons
 from genomic_platform.stores.deciding import roll_back
@@ -85,3 +92,34 @@ def test_a_table_as_it_was_at_a_commit(published: Published) -> None:
         export(small.program, small.workspace, "line_means", "2019", "nothing")
     with pytest.raises(NotAvailable, match="season 2020 is not published"):
         export(small.program, small.workspace, "line_means", "2020", commit)
+
+
+def test_a_version_is_fitted_again_to_the_bit(published: Published) -> None:
+    small = published(2)
+    version = small.workspace.registry.aliases(small.name)[TRAIT]["champion"]
+    small.change_trials("2019")
+    (outcome,) = run_seasons(small.program, small.workspace, ["2019"])
+    assert outcome.published
+    found = reproduce(small.program, small.workspace, TRAIT, version)
+    assert (found.identical, found.largest_difference, found.differs) == (True, 0.0, ())
+    with pytest.raises(NotAvailable, match=f"no version 99 of {TRAIT} in the registry; found {TRAIT} 1"):
+        reproduce(small.program, small.workspace, TRAIT, 99)
+
+
+def test_what_is_not_as_it_was_is_named(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = published(1)
+    champion = small.workspace.registry.aliases(small.name)[TRAIT]["champion"]
+    real, now = candidate.training_set_of, circumstances() | {"blas threads": "64"}
+
+    def other_data(*arguments: Any) -> TrainingSet:
+        known = real(*arguments)
+        return replace(known, means=known.means.with_columns(pl.col("mean") * 1.5))
+
+    monkeypatch.setattr(reproducing, "circumstances", lambda: now)
+    monkeypatch.setattr(reproducing, "code_version", lambda: "9.9")
+    monkeypatch.setattr(reproducing, "training_set_of", other_data)
+    found = reproduce(small.program, small.workspace, TRAIT, champion)
+    assert not found.identical
+    assert found.largest_difference > 0.01
+    assert found.differs[0].endswith("then, 9.9 now")
+    assert found.differs[1].startswith("blas threads: ")

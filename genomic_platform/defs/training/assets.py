@@ -8,10 +8,8 @@ from typing import Any
 import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
-from genomic_platform.genotypes.qc import apply_qc
-from genomic_platform.genotypes.relationship_table import relationship_array
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.candidate import FittedCandidate
+from genomic_platform.models.candidate import FittedCandidate, fit_candidate, training_set_of
 from genomic_platform.models.comparison import compare_by_folds
 from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
@@ -52,8 +50,8 @@ def training_set(season: Season, line_means: pl.DataFrame, genotype_panel: Genot
 def known_at(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
              relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> TrainingSet:
     """What a model may learn from at the season."""
-    return TrainingSet(season.label, training_set, apply_qc(genotype_panel, genotype_qc),
-                       relationship_array(relationship_matrix), environment_features)
+    return training_set_of(season.label, training_set, genotype_panel, genotype_qc, relationship_matrix,
+                           environment_features)
 
 
 def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str, Any]:
@@ -64,9 +62,8 @@ def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str,
 
 
 def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
-    model = load_recipe(recipe).fit(known, seed=season.program.file.seed)
-    candidate = FittedCandidate(model, model.predict(known.genotypes, known.environment_features))
-    season.log_candidate(recipe, model)
+    candidate = fit_candidate(recipe, known, season.program.file.seed)
+    season.log_candidate(recipe, candidate.model)
     return candidate
 
 

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from genomic_platform.errors import ProgramError
 
@@ -25,9 +25,20 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    profile: Literal["local"] = Field("local", description="which services stand behind the graph")
+    profile: Literal["local", "compose"] = Field("local", description="local: embedded store and SQLite; compose: "
+                                                                      "lakeFS, an MLflow server, Postgres")
     workspace: str = Field("", description="folder of Dagster instance, versioned store and MLflow; "
                                            "empty = .genomic_platform beside the programme")
+    lakefs_endpoint: str = Field("", description="address of a lakeFS server; empty = the embedded store")
+    lakefs_access_key_id: str = Field("", description="key of the lakeFS user")
+    lakefs_secret_access_key: SecretStr = Field(SecretStr(""), description="secret of the lakeFS user")
+    lakefs_repository: str = Field("genomic-platform", description="lakeFS repository of the workspace")
+    mlflow_uri: str = Field("", description="address of an MLflow server; empty = SQLite in the workspace")
+    dagster_url: str = Field("", description="Dagster UI as a person's browser reaches it, for links; "
+                                             "empty = host and dagster_port")
+    lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
+    mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
+                                            "empty = host and mlflow_port")
     season_job: str = Field("train_season", description="job that sensors start for a season")
     sensor_seconds: int = Field(30, ge=1, description="seconds between two looks at the landing folders")
     run_retries: int = Field(3, ge=0, description="times a failed run is tried again (transient causes only)")
@@ -40,6 +51,17 @@ class Settings(BaseModel):
     def who(self) -> str:
         """Who acts: the set `actor`, else the name of the operating system's user."""
         return self.actor or _system_user()
+
+    @model_validator(mode="after")
+    def _services(self) -> Settings:
+        needed = ("lakefs_endpoint", "lakefs_access_key_id", "lakefs_secret_access_key", "mlflow_uri")
+        missing = [name for name in needed if not getattr(self, name)] if self.profile == "compose" else []
+        if self.lakefs_endpoint:
+            missing += [name for name in needed[1:3] if not getattr(self, name) and name not in missing]
+        if missing:
+            asking = f"profile {self.profile}" if self.profile == "compose" else "lakefs_endpoint"
+            raise ValueError(f"{asking} needs {', '.join(missing)}")
+        return self
 
     def table(self) -> list[tuple[str, object, str]]:
         """(name, value, meaning) of every setting."""
@@ -78,7 +100,7 @@ def read_settings(folder: Path | None = None, **command_line: object) -> Setting
         return Settings.model_validate({**in_file, **in_environment, **given})
     except ValidationError as error:
         faults = [f"{origin.get(str(e['loc'][0]), 'command line')}: setting {e['loc'][0]} is {e['input']!r}: {e['msg']}"
-                  for e in error.errors()]
+                  if e["loc"] else f"settings: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise ProgramError("\n".join(faults)) from error
 
 

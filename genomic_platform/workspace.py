@@ -47,13 +47,19 @@ class Workspace:
 
     @property
     def mlflow_uri(self) -> str:
-        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+        return self.settings.mlflow_uri or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
 
     @cached_property
     def store(self) -> VersionedStore:
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.settings.lakefs_endpoint:
+            from genomic_platform.stores.lakefs import LakeFSStore
+
+            return LakeFSStore(self.settings.lakefs_endpoint, self.settings.lakefs_access_key_id,
+                               self.settings.lakefs_secret_access_key.get_secret_value(),
+                               self.settings.lakefs_repository, cache=self.root / "cache")
         from genomic_platform.stores.embedded import EmbeddedStore
 
-        self.root.mkdir(parents=True, exist_ok=True)
         return EmbeddedStore(self.root / "store")
 
     @cached_property

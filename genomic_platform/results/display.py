@@ -273,7 +273,7 @@ def trace_report(out: Console, found: dict[str, Any]) -> None:
 def settings_table(out: Console, settings: Settings) -> None:
     table = _table(out, ["setting", "value", "meaning"])
     for name, value, meaning in settings.table():
-        table.add_row(name, str(value) if value != "" else "–", meaning)
+        table.add_row(name, str(value) or "–", meaning)
     _show(out, table)
 
 

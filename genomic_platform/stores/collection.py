@@ -6,42 +6,13 @@ under the store's lock; a kill in the middle leaves some of the garbage. Git's o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pygit2
 
 from genomic_platform.stores import trees
 from genomic_platform.stores.objects import read_pointer
 from genomic_platform.stores.staging import Staging
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Contents removed, or (dry run) that would be: how many files and bytes."""
-
-    files: int
-    bytes: int
-
-
-def collect(repository: pygit2.Repository, staging: Staging, objects: Path, older_than_s: float,
-            dry_run: bool) -> Collected:
-    """Remove unreachable contents that were stored `older_than_s` seconds ago or more.
-
-    Parameters
-    ----------
-    objects : the folder of contents, `<ab>/<cd>/<sha256>`.
-    """
-    kept = reachable(repository, staging)
-    before = time.time() - older_than_s
-    garbage = [(file, file.stat()) for file in objects.glob("*/*/*") if file.name not in kept]
-    chosen = [(file, stat.st_size) for file, stat in garbage if stat.st_mtime <= before]
-    if not dry_run:
-        for file, _ in chosen:
-            file.unlink()
-    return Collected(len(chosen), sum(size for _, size in chosen))
 
 
 def reachable(repository: pygit2.Repository, staging: Staging) -> set[str]:

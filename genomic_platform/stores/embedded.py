@@ -16,10 +16,10 @@ from pygit2.enums import Option
 
 from genomic_platform.errors import MergeConflict, ObjectNotFound, StoreError
 from genomic_platform.stores import names, refs, trees
-from genomic_platform.stores.collection import Collected, collect
+from genomic_platform.stores.collection import reachable
 from genomic_platform.stores.lock import exclusive
 from genomic_platform.stores.objects import Contents, pointer, read_pointer, sweep
-from genomic_platform.stores.protocol import MAIN, Change, Commit, ObjectInfo
+from genomic_platform.stores.protocol import MAIN, Change, Collected, Commit, ObjectInfo
 from genomic_platform.stores.staging import Staged, Staging
 
 _LOCK = "genomic_platform.lock"
@@ -228,7 +228,7 @@ class EmbeddedStore:
         Writers wait meanwhile. A reader of a branch that was removed may lose the file it reads.
         """
         with self._writing() as repository:
-            return collect(repository, self._staging, self._contents.objects, older_than_s, dry_run)
+            return self._contents.collect(reachable(repository, self._staging), older_than_s, dry_run)
 
     # Within -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from genomic_platform.errors import StoreError
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,199}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
 _LONGEST_NAME = 255
 _TRAILER = "Genomic-Platform-Metadata: "
@@ -37,7 +37,7 @@ def check_branch_name(name: str) -> None:
     """Raises StoreError unless `name` may name a branch."""
     if not is_branch_name(name):
         raise StoreError(f"branch {name!r}: expected letters, digits, '_' and '-', not starting with '-', not 'HEAD' "
-                         "and not 40 hexadecimal digits; choose another name")
+                         "and not 40 or 64 hexadecimal digits; choose another name")
 
 
 def check_tag_name(name: str) -> None:

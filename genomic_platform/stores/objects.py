@@ -10,13 +10,14 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 from genomic_platform.errors import CorruptObject, StoreError
+from genomic_platform.stores.protocol import Collected
 
 _CHUNK = 1 << 20
 _STALE_S = 86_400
@@ -78,8 +79,8 @@ class Contents:
         except FileNotFoundError:
             return None
 
-    def put(self, source: Path | bytes) -> tuple[str, int]:
-        """Store content and return its (sha256, size). Content already held, and whole, is left alone.
+    def put(self, source: Path | bytes | Iterable[bytes]) -> tuple[str, int]:
+        """Store content, of a file or in pieces; its (sha256, size). What is held already, and whole, is left alone.
 
         Raises
         ------
@@ -111,6 +112,16 @@ class Contents:
         what = f"no file {final}" if found is None else f"{found} other bytes in {final}"
         raise CorruptObject(f"{path}: expected object {sha256} of {size} bytes, found {what}; restore it from a copy "
                             "of the store, or write the same content again")
+
+    def collect(self, kept: Set[str], older_than_s: float, dry_run: bool) -> Collected:
+        """Remove contents, but for those `kept` by sha256, that were stored `older_than_s` seconds ago or more."""
+        before = time.time() - older_than_s
+        others = [(file, file.stat()) for file in self.objects.glob("*/*/*") if file.name not in kept]
+        chosen = [(file, stat.st_size) for file, stat in others if stat.st_mtime <= before]
+        if not dry_run:
+            for file, _ in chosen:
+                file.unlink()
+        return Collected(len(chosen), sum(size for _, size in chosen))
 
     def write_atomically(self, target: Path, data: bytes) -> None:
         """Replace a small file so that a reader, or a start after a kill, sees the old or the new one whole."""
@@ -156,13 +167,19 @@ class Contents:
         return True
 
 
-def _copy(source: Path | bytes, file: BinaryIO) -> tuple[str, int]:
+def _copy(source: Path | bytes | Iterable[bytes], file: BinaryIO) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    if isinstance(source, bytes):
-        digest.update(source)
-        return digest.hexdigest(), file.write(source)
-    with source.open("rb") as origin:
-        while chunk := origin.read(_CHUNK):
-            digest.update(chunk)
-            size += file.write(chunk)
+    for chunk in _chunks(source):
+        digest.update(chunk)
+        size += file.write(chunk)
     return digest.hexdigest(), size
+
+
+def _chunks(source: Path | bytes | Iterable[bytes]) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+    elif isinstance(source, Path):
+        with source.open("rb") as origin:
+            yield from iter(lambda: origin.read(_CHUNK), b"")
+    else:
+        yield from source

@@ -44,6 +44,14 @@ class Change:
     kind: str
 
 
+@dataclass(frozen=True)
+class Collected:
+    """Contents removed, or (dry run) that would be: how many files and bytes."""
+
+    files: int
+    bytes: int
+
+
 class VersionedStore(Protocol):
     """The verbs. All raise the StoreError branch of `errors`: ObjectNotFound, MergeConflict, CorruptObject, …"""
 
@@ -105,4 +113,8 @@ class VersionedStore(Protocol):
 
     def resolve(self, ref: str) -> str:
         """The commit id of a branch, tag or commit id. Raises ObjectNotFound."""
+        ...
+
+    def collect(self, older_than_s: float = 3600.0, dry_run: bool = False) -> Collected:
+        """Remove from this machine's disk contents that it need not hold, stored that many seconds ago or more."""
         ...

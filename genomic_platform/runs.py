@@ -61,7 +61,7 @@ def settings_changed(program: Program, workspace: Workspace) -> list[str]:
     releases = [r for s in main.published() if (r := main.record(RELEASE, s)) is not None]
     settings, code = program.settings_digest(*RESULT_SECTIONS), code_version()
     said = []
-    if releases and not (workspace.root / "mlflow" / "mlflow.db").is_file():
+    if releases and not workspace.settings.mlflow_uri and not (workspace.root / "mlflow" / "mlflow.db").is_file():
         said.append("the model registry (folder mlflow of the workspace) is missing")
     if before := [r.season for r in releases if r.extra["settings"] != settings]:
         said.append(f"program.toml has changed since {_seasons(before)} published")

@@ -27,7 +27,9 @@ def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
         A port is taken, or a process ends while starting; its log is named.
     """
     settings = workspace.settings
-    pages = {"Dagster": (settings.dagster_port, "/server_info"), "MLflow": (settings.mlflow_port, "/health")}
+    pages = {"Dagster": (settings.dagster_port, "/server_info")}
+    if not settings.mlflow_uri:
+        pages["MLflow"] = (settings.mlflow_port, "/health")
     for name, (port, _) in pages.items():
         with socket.socket() as probe:
             if probe.connect_ex((settings.host, port)) == 0:
@@ -53,16 +55,18 @@ def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 
 def commands(workspace: Workspace) -> dict[str, list[str]]:
-    """The command line of each process by name."""
+    """The command line of each process by name; of MLflow's unless a server of its own is set."""
     settings, python = workspace.settings, sys.executable
     location = ["-m", "genomic_platform.definitions"]
+    mlflow = {"mlflow": [
+        python, "-m", "mlflow", "server", "--backend-store-uri", workspace.mlflow_uri, "--default-artifact-root",
+        str(workspace.root / "mlflow" / "artifacts"), "--host", settings.host, "--port", str(settings.mlflow_port),
+        "--workers", "1"]}
     return {
         "webserver": [python, "-m", "dagster_webserver", *location, "-h", settings.host, "-p",
                       str(settings.dagster_port)],
         "daemon": [python, "-m", "dagster._daemon", "run", *location],
-        "mlflow": [python, "-m", "mlflow", "server", "--backend-store-uri", workspace.mlflow_uri,
-                   "--default-artifact-root", str(workspace.root / "mlflow" / "artifacts"), "--host", settings.host,
-                   "--port", str(settings.mlflow_port), "--workers", "1"],
+        **({} if settings.mlflow_uri else mlflow),
     }
 
 

@@ -21,10 +21,12 @@ from genomic_platform.program import Program, read_program
 from genomic_platform.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from genomic_platform.stores.lakefs import LakeFSStore
     from genomic_platform.stores.mlflow import ModelRegistry
     from genomic_platform.stores.protocol import VersionedStore
 
 FOLDER = ".genomic_platform"
+EMBEDDED, CACHE = "store", "cache"
 
 
 class Workspace:
@@ -53,14 +55,10 @@ class Workspace:
     def store(self) -> VersionedStore:
         self.root.mkdir(parents=True, exist_ok=True)
         if self.settings.lakefs_endpoint:
-            from genomic_platform.stores.lakefs import LakeFSStore
-
-            return LakeFSStore(self.settings.lakefs_endpoint, self.settings.lakefs_access_key_id,
-                               self.settings.lakefs_secret_access_key.get_secret_value(),
-                               self.settings.lakefs_repository, cache=self.root / "cache")
+            return lakefs_store(self.settings, self.root / CACHE)
         from genomic_platform.stores.embedded import EmbeddedStore
 
-        return EmbeddedStore(self.root / "store")
+        return EmbeddedStore(self.root / EMBEDDED)
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -142,6 +140,14 @@ class Workspace:
         path = self.dagster_home / "dagster.yaml"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             replace_text(path, text)
+
+
+def lakefs_store(settings: Settings, cache: Path) -> LakeFSStore:
+    """The store on the lakeFS server that the settings name."""
+    from genomic_platform.stores.lakefs import LakeFSStore
+
+    return LakeFSStore(settings.lakefs_endpoint, settings.lakefs_access_key_id,
+                       settings.lakefs_secret_access_key.get_secret_value(), settings.lakefs_repository, cache)
 
 
 def instance_config(settings: Settings) -> dict[str, object]:

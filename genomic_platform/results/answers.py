@@ -21,6 +21,7 @@ from genomic_platform.program import RECIPES, Program
 from genomic_platform.results.report import published_assets
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform.stores.decisions import standing
+from genomic_platform.stores.protocol import MIGRATED_FROM
 from genomic_platform.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -201,8 +202,10 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
 
 
 def full_commit(main: AssetStore, beginning: str) -> str:
-    """The commit of `main` whose id begins so. Raises NotAvailable for none or several."""
-    found = [commit.id for commit in main.store.log(main.ref) if commit.id.startswith(beginning)]
+    """The commit of `main` whose id, here or in the store it came from, begins so. Raises NotAvailable for none or
+    several."""
+    found = [commit.id for commit in main.store.log(main.ref)
+             if commit.id.startswith(beginning) or commit.metadata.get(MIGRATED_FROM, "").startswith(beginning)]
     if len(found) != 1:
         raise NotAvailable(f"{len(found)} commits begin with {beginning}; expected one; `status` shows each season's")
     return found[0]

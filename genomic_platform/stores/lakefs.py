@@ -19,7 +19,7 @@ from genomic_platform.errors import CorruptObject, MergeConflict, MissingExtra, 
 from genomic_platform.stores import names
 from genomic_platform.stores.lakefs_errors import Answer, answer, refusal
 from genomic_platform.stores.objects import Contents
-from genomic_platform.stores.protocol import MAIN, Change, Collected, Commit, ObjectInfo
+from genomic_platform.stores.protocol import MAIN, MIGRATED_FROM, MIGRATED_TIME, Change, Collected, Commit, ObjectInfo
 
 if TYPE_CHECKING:
     import lakefs
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SHA256 = "sha256"
+_COMMIT_ID = 64  # hexadecimal digits
 _PAGE = 1000
 _SERVER_OWN = ".lakefs."  # begins the keys that the server adds to a commit's metadata
 _BLOCK = 1 << 25  # bytes a request reads
-#: Metadata of a commit that came from another store: its id and time (ISO 8601) there.
-MIGRATED_FROM, MIGRATED_TIME = "migrated_from", "migrated_time"
 #: A commit's metadata under this key is a button in lakeFS's web pages.
 RUN_BUTTON = "::lakefs::Dagster run::url[url:ui]"
 
@@ -109,7 +108,7 @@ class LakeFSStore:
         try:
             found = str(self.ask(f"looking up {ref}", self.api.commits_api.get_commit, self.repository, ref).id)
         except ObjectNotFound:
-            if (moved := self._migrated.get(ref)) is None:
+            if (moved := self.migrated.get(ref)) is None:
                 raise
             return moved
         if found.startswith(ref) and found != ref:
@@ -121,7 +120,6 @@ class LakeFSStore:
     def write(self, branch: str, path: str, source: Path | bytes) -> ObjectInfo:
         """Stage content at `path`; content that it holds already is not sent again, and a file is copied."""
         names.check_path(path)
-        self._head(branch)
         info = ObjectInfo(path, *self._contents.put(source))
         if self._stat(branch, path) != info:
             content = self._contents.verified(info.sha256, info.size, path)
@@ -144,11 +142,7 @@ class LakeFSStore:
     def remove(self, branch: str, path: str) -> None:
         """Stage the removal of `path`; removing what is not there is no change."""
         names.check_path(path)
-        self._head(branch)
-        try:
-            self.ask(f"removing {path} on {branch}", self.api.objects_api.delete_object, self.repository, branch, path)
-        except ObjectNotFound:
-            return
+        self.ask(f"removing {path} on {branch}", self.api.objects_api.delete_object, self.repository, branch, path)
 
     def open(self, ref: str, path: str) -> Path:
         """A read-only file with the content, from the cache when it is there. Raises ObjectNotFound, CorruptObject."""
@@ -262,6 +256,11 @@ class LakeFSStore:
         own, and gives them again."""
         return self._contents.collect(frozenset(), older_than_s, dry_run)
 
+    @property
+    def migrated(self) -> Mapping[str, str]:
+        """Commit id in the store that this one was migrated from → the commit's id here."""
+        return {c.metadata[MIGRATED_FROM]: c.id for c in self.log() if MIGRATED_FROM in c.metadata}
+
     # Within -----------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -329,8 +328,9 @@ class LakeFSStore:
             return None
 
     def _ref(self, ref: str) -> str:
-        """What the server calls a ref: a branch by name, so that what is staged is seen; anything else by commit."""
-        return ref if self._is_branch(ref) else self.resolve(ref)
+        """What the server calls a ref; a branch's name, a tag's, or a full commit id of its own as they are."""
+        own = names.is_branch_name(ref) or names.is_tag_name(ref) or len(ref) == _COMMIT_ID
+        return ref if own else self.resolve(ref)
 
     def _is_branch(self, ref: str) -> bool:
         try:
@@ -385,11 +385,6 @@ class LakeFSStore:
 
     def _differences(self, left: str, right: str, kind: str) -> Iterator[Any]:
         return self._pages(f"comparing {left} and {right}", self.api.refs_api.diff_refs, left, right, type=kind)
-
-    @property
-    def _migrated(self) -> Mapping[str, str]:
-        """Commit id in the store that this one was migrated from → the commit's id here."""
-        return {c.metadata[MIGRATED_FROM]: c.id for c in self.log() if MIGRATED_FROM in c.metadata}
 
 
 def _answer(error: StoreError) -> Answer:

@@ -15,7 +15,7 @@ from genomic_platform.errors import MergeConflict, StoreError, StoreUnavailable
 from genomic_platform.stores.lakefs import LakeFSStore
 from genomic_platform.stores.protocol import MAIN
 
-_ACTIONS = "_lakefs_actions"
+ACTIONS = "_lakefs_actions"
 
 
 def first_credentials(endpoint: str, access_key_id: str, secret_access_key: str, user: str = "admin") -> bool:
@@ -75,7 +75,7 @@ def _install(store: LakeFSStore, actions: Sequence[Path]) -> bool:
     store.branch(branch)
     before = store.resolve(MAIN)
     for file in actions:
-        store.write(branch, f"{_ACTIONS}/{file.name}", file)
+        store.write(branch, f"{ACTIONS}/{file.name}", file)
     store.commit(branch, "Checks on merges")
     try:
         store.merge(branch, MAIN, "Checks on merges", {"checks_installed": "yes"})

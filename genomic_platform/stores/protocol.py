@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 MAIN = "main"
+#: Metadata of a commit that came from another store: its id and time (ISO 8601) there.
+MIGRATED_FROM, MIGRATED_TIME = "migrated_from", "migrated_time"
 
 
 @dataclass(frozen=True)

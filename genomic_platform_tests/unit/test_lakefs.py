@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from genomic_platform.errors import CorruptObject, MergeConflict, ObjectNotFound, StoreError, StoreUnavailable
+from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform.stores.lakefs import LakeFSStore
 from genomic_platform.stores.lakefs_setup import prepare_repository
+from genomic_platform.stores.migrate import Migrated, migrate
 from genomic_platform.stores.protocol import MAIN, Collected
 from genomic_platform_tests.support.lakefs_server import Server
 from genomic_platform_tests.support.served import free_port
@@ -179,3 +181,49 @@ def test_conflicts_are_named_though_the_server_says_nothing(store: LakeFSStore) 
     with pytest.raises(MergeConflict, match="changed differently on both sides: x;") as caught:
         store.merge("late")
     assert caught.value.__cause__ is not None
+
+
+def test_a_history_moves_commit_by_commit_and_goes_on_after_a_kill(store: LakeFSStore, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    old = EmbeddedStore(tmp_path / "old")
+    for k in range(3):
+        old.branch("work")
+        old.write("work", "p/a", f"{k}".encode())
+        old.write("work", f"p/{k}", b"kept")
+        if k == 2:
+            old.remove("work", "p/0")
+        old.commit("work", "step")
+        old.merge("work", MAIN, f"publish season {k}", {**RELEASE, "season": f"{k}"})
+        old.delete_branch("work")
+    real, calls = store.merge, []
+
+    def killed_at_the_second(*arguments: str) -> str:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(store, "merge", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(old, store)
+    assert migrate(old, store) == Migrated(made=2, already=1, objects=3)
+    assert migrate(old, store) == Migrated(made=0, already=3, objects=3)
+    for then in old.log()[:-1]:
+        assert read(store, then.id) == read(old, then.id)
+    assert [(c.message, c.time, c.metadata["season"]) for c in store.log()[:3]] == \
+        [(c.message, c.time, c.metadata["season"]) for c in old.log()[:3]]
+    assert store.branches() == [MAIN]
+
+
+def test_a_history_does_not_move_onto_another_nor_under_a_run(store: LakeFSStore, tmp_path: Path) -> None:
+    old = EmbeddedStore(tmp_path / "old")
+    old.branch("run-7f")
+    with pytest.raises(StoreError, match=r"1 branches .*run-7f.*sweep"):
+        migrate(old, store)
+    old.delete_branch("run-7f")
+    store.branch("work")
+    store.write("work", "b", b"2")
+    store.commit("work", "own")
+    store.merge("work", MAIN, "own", RELEASE)
+    with pytest.raises(StoreError, match=r"without history of its own.*another repository"):
+        migrate(old, store)

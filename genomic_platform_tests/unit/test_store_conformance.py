@@ -170,9 +170,12 @@ def test_branches_are_made_once_and_removed_with_their_writes(store: VersionedSt
 
 
 def test_missing_refs_and_branches_are_named(store: VersionedStore, tmp_path: Path) -> None:
-    for verb in (lambda: store.write("nowhere", "a", b"1"), lambda: store.commit("nowhere", "m"),
-                 lambda: store.list("nowhere"), lambda: store.merge("nowhere"), lambda: store.diff(MAIN, "nowhere"),
-                 lambda: store.delete_branch("nowhere"), lambda: store.log("nowhere")):
+    published(store, {"a": b"1"})
+    for verb in (lambda: store.write("nowhere", "a", b"1"), lambda: store.remove("nowhere", "a"),
+                 lambda: store.link("nowhere", "a", MAIN, "a"), lambda: store.open("nowhere", "a"),
+                 lambda: store.commit("nowhere", "m"), lambda: store.list("nowhere"), lambda: store.merge("nowhere"),
+                 lambda: store.diff(MAIN, "nowhere"), lambda: store.delete_branch("nowhere"),
+                 lambda: store.log("nowhere")):
         with pytest.raises(ObjectNotFound, match="nowhere"):
             verb()
     with pytest.raises(StoreError, match="absent"):

@@ -5,7 +5,7 @@ DEMO ?= examples/rice_japonica_uy
 UV = $(VENV)/bin/uv
 INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --constraints constraints.txt
 
-.PHONY: demo test ui lint constraints clean
+.PHONY: demo test ui lint constraints clean stack-demo stack-down
 
 demo: $(VENV)/.core
 	@$(VENV)/bin/genomic-platform run $(DEMO)
@@ -21,6 +21,23 @@ lint: $(VENV)/.test
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/dg check defs
+
+# The compose stack (docs/stack.md): build, start, run the example through it, say where the pages are.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+stack-demo:
+	@sh deploy/new_env.sh
+	@COMMIT=$$(git describe --always --dirty=.dirty --abbrev=12 --exclude '*' 2>/dev/null) $(COMPOSE) build init
+	@$(COMPOSE) up -d
+	@$(COMPOSE) run --rm cli genomic-platform run rice_japonica_uy
+	@$(COMPOSE) run --rm cli genomic-platform report rice_japonica_uy --first 10
+	@. ./.env; echo "Dagster  http://localhost:$$DAGSTER_PORT\nMLflow   http://localhost:$$MLFLOW_PORT"; \
+	  echo "lakeFS   http://localhost:$$LAKEFS_PORT (keys in .env)\nstop with: make stack-down"
+
+# Containers of runs are not Compose's own; the volumes are kept.
+stack-down:
+	@docker ps -q --filter network=genomic-platform --filter label=dagster/run_id | xargs -r docker stop >/dev/null
+	@$(COMPOSE) down
 
 # Exact versions of everything, from the ranges of pyproject.toml.
 constraints: $(VENV)/.uv

@@ -29,6 +29,8 @@ class Settings(BaseModel):
                                                                       "lakeFS, an MLflow server, Postgres")
     workspace: str = Field("", description="folder of Dagster instance, versioned store and MLflow; "
                                            "empty = .genomic_platform beside the programme")
+    dagster_home: str = Field("", description="folder of the Dagster instance and its dagster.yaml; empty = in the "
+                                              "workspace, generated")
     lakefs_endpoint: str = Field("", description="address of a lakeFS server; empty = the embedded store")
     lakefs_access_key_id: str = Field("", description="key of the lakeFS user")
     lakefs_secret_access_key: SecretStr = Field(SecretStr(""), description="secret of the lakeFS user")

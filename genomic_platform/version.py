@@ -1,4 +1,4 @@
-"""Which code this is: the package version, and the Git commit when it runs from a checkout."""
+"""Which code this is: the package version, and the Git commit when it runs from a checkout or an image built of one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ def code_version() -> str:
     import pygit2
 
     package = Path(__file__).resolve().parent
+    if (built_from := package / "COMMIT").is_file():  # written into an image, see deploy/Dockerfile
+        return f"{__version__}+g{built_from.read_text().strip()}".removesuffix("+g")
     try:
         repository = pygit2.Repository(str(package.parent))
         commit = str(repository.revparse_single("HEAD").id)[:12]

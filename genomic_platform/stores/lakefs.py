@@ -1,41 +1,36 @@
 """The versioned store on a lakeFS server, for installations of more than one machine.
 
-Here belong the verbs of `protocol.VersionedStore` in lakeFS's terms, what is tried again, and the local cache of
-contents. Every verb may be repeated: a request whose answer was lost finds its work done. Refusals are
-`lakefs_errors`'s. A content's sha256 travels in its object's user metadata; the server itself knows only MD5.
+Here belong the verbs of `protocol.VersionedStore` in lakeFS's terms, and the local cache of contents. Every verb may
+be repeated: a request whose answer was lost finds its work done. Asking is `lakefs_api`'s, refusals `lakefs_errors`'s.
+A content's sha256 travels in its object's user metadata; the server itself knows only MD5.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from genomic_platform.errors import CorruptObject, MergeConflict, MissingExtra, ObjectNotFound, StoreError
+from genomic_platform.errors import CorruptObject, MergeConflict, ObjectNotFound, StoreError
 from genomic_platform.stores import names
-from genomic_platform.stores.lakefs_errors import Answer, answer, refusal
+from genomic_platform.stores.lakefs_api import PAGE, WAITS_S, LakeFSRepository
+from genomic_platform.stores.lakefs_errors import Answer, answer
 from genomic_platform.stores.objects import Contents
 from genomic_platform.stores.protocol import MAIN, MIGRATED_FROM, MIGRATED_TIME, Change, Collected, Commit, ObjectInfo
 
 if TYPE_CHECKING:
-    import lakefs
-    from lakefs_sdk.client import LakeFSClient
+    pass
 
 T = TypeVar("T")
 _SHA256 = "sha256"
 _COMMIT_ID = 64  # hexadecimal digits
-_PAGE = 1000
 _SERVER_OWN = ".lakefs."  # begins the keys that the server adds to a commit's metadata
 _BLOCK = 1 << 25  # bytes a request reads
-#: A commit's metadata under this key is a button in lakeFS's web pages.
-RUN_BUTTON = "::lakefs::Dagster run::url[url:ui]"
 
 
-class LakeFSStore:
+class LakeFSStore(LakeFSRepository):
     """A `VersionedStore` in one repository of a lakeFS server.
 
     Parameters
@@ -48,12 +43,10 @@ class LakeFSStore:
     """
 
     def __init__(self, endpoint: str, access_key_id: str, secret_access_key: str, repository: str, cache: Path,
-                 waits_s: Sequence[float] = (0.25, 0.5, 1, 2, 4)) -> None:
-        self.endpoint = endpoint.rstrip("/")
-        self.repository = repository
-        self._credentials = {"username": access_key_id, "password": secret_access_key}
+                 waits_s: Sequence[float] = WAITS_S) -> None:
+        super().__init__(endpoint, access_key_id, secret_access_key, repository, waits_s)
         self._contents = Contents(Path(cache))
-        self._waits_s = tuple(waits_s)
+        self._contents.prepare()
 
     # Branches, tags, refs ---------------------------------------------------------------------------------------
 
@@ -73,7 +66,7 @@ class LakeFSStore:
 
     def branches(self) -> list[str]:
         """All branch names, sorted."""
-        return sorted(ref.id for ref in self._pages("listing branches", self.api.branches_api.list_branches))
+        return sorted(ref.id for ref in self.pages("listing branches", self.api.branches_api.list_branches))
 
     def delete_branch(self, name: str) -> None:
         """Remove a branch and what is staged on it. Raises StoreError for `main`, ObjectNotFound for none."""
@@ -156,7 +149,7 @@ class LakeFSStore:
 
     def list(self, ref: str, prefix: str = "") -> list[ObjectInfo]:
         """Objects whose path starts with `prefix`, sorted by path; on a branch, what is staged is included."""
-        found = self._pages(f"listing {prefix} at {ref}", self.api.objects_api.list_objects, self._ref(ref),
+        found = self.pages(f"listing {prefix} at {ref}", self.api.objects_api.list_objects, self._ref(ref),
                             prefix=prefix, user_metadata=True)
         return sorted((self._info(ref, stats) for stats in found), key=lambda info: info.path)
 
@@ -246,8 +239,8 @@ class LakeFSStore:
 
     def log(self, ref: str = MAIN, limit: int | None = None) -> Sequence[Commit]:
         """Commits from `ref` back along first parents, newest first."""
-        page = min(limit or _PAGE, _PAGE)
-        found = self._pages(f"reading the log of {ref}", self.api.refs_api.log_commits, self._ref(ref),
+        page = min(limit or PAGE, PAGE)
+        found = self.pages(f"reading the log of {ref}", self.api.refs_api.log_commits, self._ref(ref),
                             first_parent=True, amount=page)
         return [_describe(commit) for commit, _ in zip(found, range(limit or 10**9), strict=False)]
 
@@ -262,55 +255,6 @@ class LakeFSStore:
         return {c.metadata[MIGRATED_FROM]: c.id for c in self.log() if MIGRATED_FROM in c.metadata}
 
     # Within -----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def client(self) -> lakefs.Client:
-        """The connection, made when first asked for."""
-        try:
-            from lakefs.client import Client
-        except ImportError as error:
-            raise MissingExtra("lakeFS needs the package lakefs; repair: pip install 'genomic-platform[lakefs]'"
-                               ) from error
-        self._contents.prepare()
-        return Client(host=self.endpoint, **self._credentials)
-
-    @cached_property
-    def api(self) -> LakeFSClient:
-        """lakeFS's API, once the server has shown that it has the repository."""
-        api = self.client.sdk_client
-        try:
-            self.ask(f"repository {self.repository}", api.repositories_api.get_repository, self.repository)
-        except StoreError as error:
-            if not _answer(error).words:  # a web page, or an error of something else
-                raise StoreError(f"{self.endpoint}: expected a lakeFS server, found something else; repair: check "
-                                 "GENOMIC_PLATFORM_LAKEFS_ENDPOINT") from error
-            if isinstance(error, ObjectNotFound):
-                raise ObjectNotFound(f"repository {self.repository}: none on lakeFS at {self.endpoint}; repair: "
-                                     "genomic-platform store setup makes it, or check "
-                                     "GENOMIC_PLATFORM_LAKEFS_REPOSITORY") from error
-            raise
-        return api
-
-    def ask(self, about: str, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Ask the server, again after a pause where that may help; its refusal is raised as ours."""
-        for wait_s in (*self._waits_s, None):
-            try:
-                return call(*arguments, **options)
-            except Exception as error:
-                known = refusal(error, about, self.endpoint)
-                if known is None:
-                    raise
-                if wait_s is None or not known.transient:
-                    raise known from error
-                time.sleep(wait_s)
-        raise AssertionError("the last pause is None")
-
-    def _pages(self, about: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
-        after, more = "", True
-        while more:
-            page = self.ask(about, call, self.repository, *arguments, **{"amount": _PAGE, "after": after, **options})
-            yield from page.results
-            after, more = page.pagination.next_offset, page.pagination.has_more
 
     def _head(self, branch: str) -> str:
         """The commit id of a branch. Raises ObjectNotFound."""
@@ -377,14 +321,14 @@ class LakeFSStore:
     def _refuse_uncommitted(self, branch: str) -> None:
         if not self._is_branch(branch):
             return
-        pending = sorted(change.path for change in self._pages(
+        pending = sorted(change.path for change in self.pages(
             f"looking for uncommitted writes on {branch}", self.api.branches_api.diff_branch, branch))
         if pending:
             raise StoreError(f"branch {branch}: {len(pending)} uncommitted writes (for example {pending[0]}); commit "
                              "or remove them first")
 
     def _differences(self, left: str, right: str, kind: str) -> Iterator[Any]:
-        return self._pages(f"comparing {left} and {right}", self.api.refs_api.diff_refs, left, right, type=kind)
+        return self.pages(f"comparing {left} and {right}", self.api.refs_api.diff_refs, left, right, type=kind)
 
 
 def _answer(error: StoreError) -> Answer:

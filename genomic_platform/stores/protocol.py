@@ -16,6 +16,8 @@ from typing import Protocol
 MAIN = "main"
 #: Metadata of a commit that came from another store: its id and time (ISO 8601) there.
 MIGRATED_FROM, MIGRATED_TIME = "migrated_from", "migrated_time"
+#: Metadata of a release: the page of its Dagster run; lakeFS's web pages make a button of this key.
+RUN_BUTTON = "::lakefs::Dagster run::url[url:ui]"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import DecisionsChanged, NotAvailable
 from genomic_platform.landing.files import chain_digest
+from genomic_platform.links import dagster_run
 from genomic_platform.stores.assets import RELEASE, AssetRecord, AssetStore, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.projection import audit_anchor, project
-from genomic_platform.stores.protocol import MAIN
+from genomic_platform.stores.protocol import MAIN, RUN_BUTTON
 from genomic_platform.version import code_version
 from genomic_platform.workspace import Workspace
 
@@ -88,6 +89,8 @@ def publish(workspace: Workspace, assets: AssetStore, record: AssetRecord) -> Re
     metadata = {"program": assets.program, "season": season, "run_id": record.run_id,
                 "fingerprint": record.fingerprint, "code_version": record.code_version, "checks": "passed",
                 **audit_anchor(workspace)}
+    if page := dagster_run(workspace.settings, record.run_id):
+        metadata[RUN_BUTTON] = page
     assets.seal(record)
     store.commit(branch, f"{assets.program} season {season}", metadata)
     commit = store.merge(branch, MAIN, f"publish {assets.program} season {season}", metadata)

@@ -32,7 +32,10 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
     after, requests, said = {}, [], []
     opened = workspace.open()
     for name in opened.program_folders():
-        _end_orphans(context, opened, name)
+        if not _idle(context, opened, name):
+            after[name] = before.get(name, {})
+            said.append(f"{name}: its seasons are being run")
+            continue
         try:
             look, found, message = _look(opened.program(name), before.get(name, {}), opened)
         except (GenomicPlatformError, OSError) as error:
@@ -84,12 +87,13 @@ def _request(season: FieldSeason, cause: str, main: AssetStore) -> dg.RunRequest
                          partition_key=season.key, tags={PROGRAM_TAG: season.program})
 
 
-def _end_orphans(context: dg.SensorEvaluationContext, workspace: Workspace, program: str) -> None:
-    """A run whose process was killed must not hold the queue; while somebody holds the turn, none is."""
+def _idle(context: dg.SensorEvaluationContext, workspace: Workspace, program: str) -> bool:
+    """Nobody holds the programme's turn; then a run whose process was killed must not hold the queue either."""
     try:
         with workspace.turn(program):
             ended = end_orphans(context.instance, program)
     except StoreUnavailable:
-        return
+        return False
     for run_id in ended:
         context.log.info(f"{program}: the process of run {run_id} was killed; marked as failed")
+    return True

@@ -11,6 +11,7 @@ from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.season_asset import OWNERS, Season, open_season, season_asset
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.links import lakefs_commit
 from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.comparison import Candidate, decide
 from genomic_platform.models.protocol import TrainingSet
@@ -19,6 +20,7 @@ from genomic_platform.program import RESULT_SECTIONS
 from genomic_platform.results import plots
 from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.stores.release import publish, release_record
+from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
 LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure"]
@@ -77,6 +79,12 @@ def selection_index(season: Season, breeding_values: pl.DataFrame, line_records:
     return rank_lines(breeding_values, goals, line_records, value=season.program.file.index.value)
 
 
+def commit_link(workspace: Workspace, commit: str) -> dg.MetadataValue:
+    """The commit's page in lakeFS, or its id where there is none."""
+    page = lakefs_commit(workspace.settings, commit)
+    return dg.MetadataValue.url(page) if page else dg.MetadataValue.text(commit)
+
+
 @dg.asset(group_name="registry", kinds={"mlflow", "git"}, owners=OWNERS, partitions_def=field_season, code_version="1",
           required_resource_keys={"workspace"}, deps=LAST)
 def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -96,5 +104,6 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     versions = pl.DataFrame({"trait": list(released.versions), "champion_version": list(released.versions.values())})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(record.data_version),
-        metadata={"commit": released.commit, "registry_versions": plots.markdown_table(versions),
+        metadata={"commit": commit_link(season.workspace, released.commit),
+                  "registry_versions": plots.markdown_table(versions),
                   "code_version": record.code_version, "known_digest": record.extra["known_digest"]})

@@ -1,0 +1,16 @@
+"""Addresses that a person's browser can open: a commit in lakeFS, a run in Dagster, a run in MLflow."""
+
+from __future__ import annotations
+
+from genomic_platform.settings import Settings
+
+
+def dagster_run(settings: Settings, run_id: str) -> str:
+    """The page of a Dagster run, or "" when no address of the web UI is set."""
+    return f"{settings.dagster_url.rstrip('/')}/runs/{run_id}" if settings.dagster_url else ""
+
+
+def lakefs_commit(settings: Settings, commit: str) -> str:
+    """The page of a commit of the versioned store, or "" for the embedded store."""
+    base = (settings.lakefs_url or settings.lakefs_endpoint).rstrip("/")
+    return f"{base}/repositories/{settings.lakefs_repository}/commits/{commit}" if base else ""

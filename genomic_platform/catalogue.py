@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.candidate import FittedCandidate
+from genomic_platform.models.candidate import COST, FittedCandidate
 from genomic_platform.program import RECIPES
 from genomic_platform.schemas import genotypes, phenotypes, predictions
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
@@ -21,5 +21,5 @@ ASSETS: dict[str, Codec] = {
     **{contract.name: TableCodec(contract) for contract in TABLES},
     "genotype_batch": FolderCodec(GenotypeTable.open),
     "genotype_panel": FolderCodec(GenotypeTable.open),
-    **{recipe: FolderCodec(FittedCandidate.load, circumstances=("run.json",)) for recipe in RECIPES},
+    **{recipe: FolderCodec(FittedCandidate.load, circumstances=("run.json", COST)) for recipe in RECIPES},
 }

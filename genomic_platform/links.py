@@ -14,3 +14,8 @@ def lakefs_commit(settings: Settings, commit: str) -> str:
     """The page of a commit of the versioned store, or "" for the embedded store."""
     base = (settings.lakefs_url or settings.lakefs_endpoint).rstrip("/")
     return f"{base}/repositories/{settings.lakefs_repository}/commits/{commit}" if base else ""
+
+
+def mlflow_page(settings: Settings, place: str) -> str:
+    """A place in MLflow's web pages."""
+    return f"{settings.mlflow_url.rstrip('/') or f'http://{settings.host}:{settings.mlflow_port}'}/{place}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
 
 from genomic_platform.errors import ProgramError
 from genomic_platform.phenotypes.seasons import Calendar
@@ -173,6 +173,12 @@ class ProgramFile(_Section):
     gate: GateSection = GateSection()
     landing: LandingSection = LandingSection()
     sources: tuple[Source, ...] = ()
+
+    @computed_field
+    @property
+    def units(self) -> dict[str, str]:
+        """Each trait's unit; a section of its own for what depends on units but not on weights and directions."""
+        return {name: trait.unit for name, trait in self.traits.items()}
 
     @field_validator("name")
     @classmethod

@@ -9,9 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from genomic_platform.commands.console import Count, Folder, Json, Names, Out, app, opened, out, written
+from genomic_platform.errors import ProgramError
 from genomic_platform.program import read_program
 from genomic_platform.stores.protocol import MAIN
-from genomic_platform.workspace import Workspace
+from genomic_platform.workspace import Workspace, replace_text
 
 
 @app.command(sort_key=5)
@@ -166,13 +167,40 @@ def trace(folder: Folder, *, line: str, season: str, trait: str, json_: Json = F
 
 
 @app.command(sort_key=11)
+def card(folder: Folder, *, trait: str, version: int | None = None, out_: Out | None = None) -> None:
+    """Write the model card of a registered version: data, method, validation, limits, approvals, changes.
+
+    Parameters
+    ----------
+    trait
+        The trait.
+    version
+        Of its registered model; the champion's when not given.
+    out_
+        File to write, .html or .json; when not given, printed as JSON (`genomic-platform schema model_card`).
+    """
+    from genomic_platform.results.card_page import card_page
+    from genomic_platform.results.model_card import model_card
+
+    if out_ and out_.suffix not in (".html", ".json"):
+        raise ProgramError(f"{out_.name}: expected a name that ends in .html or .json")
+    found = model_card(*opened(folder), trait, version)
+    text = card_page(found) if out_ and out_.suffix == ".html" else json.dumps(found, ensure_ascii=False, indent=1)
+    if out_:
+        replace_text(out_, text)
+        out.print(f"{out_}: {found['general_description']['name']} version {found['general_description']['version']}")
+    else:
+        print(text)
+
+
+@app.command(sort_key=12)
 def schema(name: str) -> None:
     """Print the JSON Schema of what a command prints with `--json`.
 
     Parameters
     ----------
     name
-        report, evaluate or trace.
+        report, evaluate, trace or model_card.
     """
     from genomic_platform.results.report import json_schema
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.defs.failures import as_failure
+from genomic_platform.defs.lineage import column_lineage
 from genomic_platform.defs.order import require_predecessors
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.errors import GenomicPlatformError, NotAvailable, Notice, StoreUnavailable
@@ -24,7 +25,9 @@ from genomic_platform.io_managers.versioned import run_branch
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
 from genomic_platform.models.protocol import FittedModel
-from genomic_platform.program import FieldSeason, Program
+from genomic_platform.program import RECIPES, FieldSeason, Program
+from genomic_platform.schemas import TableContract
+from genomic_platform.schemas.predictions import VALUES
 from genomic_platform.stores.assets import AssetRecord, AssetStore, TableCodec, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
@@ -97,7 +100,7 @@ class Season:
 
     @property
     def units(self) -> dict[str, str]:
-        return {name: trait.unit for name, trait in self.program.traits.items()}
+        return self.program.file.units
 
     def log_candidate(self, recipe: str, model: FittedModel) -> None:
         """One MLflow run for this candidate and season, found again by the step's fingerprint."""
@@ -219,7 +222,7 @@ class _Step:
             shown["unchanged_since"] = f"season {published.season}, run {published.run_id}"
         if season.notices:
             shown["notices"] = dg.MetadataValue.md("\n".join(f"- {n}" for n in season.notices))
-        return shown | season.shown | season.links | {
+        return shown | column_lineage(self.name) | season.shown | season.links | {
             "store_path": f"{season.program.name}/{season.label}/{self.name}", "fingerprint": season.fingerprint}
 
 
@@ -248,6 +251,7 @@ def season_asset(
         step = _Step(name, compute, code_version, inputs, settings, landing, history, describe, timeless,
                      hand_decisions)
         codec = ASSETS[name]
+        shown_as = codec.contract if isinstance(codec, TableCodec) else VALUES if name in RECIPES else None
 
         def execute(context: dg.AssetExecutionContext, **values: Any):
             try:
@@ -260,14 +264,13 @@ def season_asset(
             kinds={"polars" if isinstance(codec, TableCodec) else "python", *(kinds or set())}, owners=OWNERS,
             partitions_def=field_season, io_manager_key="versioned", required_resource_keys={"workspace"},
             ins={n: dg.AssetIn() for n in inputs}, deps=[*(f"landing_{kind}" for kind in landing), *shown_with],
-            metadata=_column_schema(codec) if isinstance(codec, TableCodec) else None,
+            metadata=_column_schema(shown_as) if shown_as else None,
         )(execute)
 
     return decorate
 
 
-def _column_schema(codec: TableCodec) -> dict[str, Any]:
-    contract = codec.contract
+def _column_schema(contract: TableContract) -> dict[str, Any]:
     columns = [dg.TableColumn(c.name, str(c.dtype), description=c.meaning + (f" [{c.unit}]" if c.unit else ""),
                               constraints=dg.TableColumnConstraints(nullable=c.nullable)) for c in contract.columns]
     return {"dagster/column_schema": dg.TableSchema(columns=columns), "schema_version": contract.schema_version}

@@ -6,7 +6,7 @@ The same functions stand behind the command line and a notebook. They read what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,6 @@ from genomic_platform.workspace import Workspace
 
 if TYPE_CHECKING:
     from genomic_platform.models.candidate import FittedCandidate
-    from genomic_platform.models.protocol import FittedModel
 
 
 def _season(main: AssetStore, season: str | None) -> str:
@@ -63,7 +62,7 @@ def ranking(program: Program, workspace: Workspace, season: str | None = None,
 
     main = published_assets(program, workspace)
     label, chosen = _season(main, season), _traits(program, traits)
-    values = standing_values(main, label)
+    values = standing_values(main, label, program.file.units)
     if traits is None and values.equals(main.read("breeding_values", label, ASSETS["breeding_values"])):
         index = main.read("selection_index", label, ASSETS["selection_index"])
     else:
@@ -85,7 +84,7 @@ def predict_lines(program: Program, workspace: Workspace, genotypes: Sequence[Pa
     Raises
     ------
     InputError
-        Files that cannot be read, or markers that are not the champion's; all named.
+        Files that cannot be read; markers, units or coding that are not the champion's; all named.
     NotAvailable
         Nothing is published yet.
     """
@@ -93,10 +92,11 @@ def predict_lines(program: Program, workspace: Workspace, genotypes: Sequence[Pa
 
     main = published_assets(program, workspace)
     table, _ = read_genotypes(genotypes)
-    traits_of: dict[FittedModel, list[str]] = {}
+    traits_of: dict[int, tuple[FittedCandidate, list[str]]] = {}
     for trait, champion in _champions(main, main.published()[-1]).items():
-        traits_of.setdefault(champion.model, []).append(trait)
-    tables = [model.predict(table).filter(pl.col("trait").is_in(traits)) for model, traits in traits_of.items()]
+        traits_of.setdefault(id(champion), (champion, []))[1].append(trait)
+    tables = [champion.score(table, program.file.units).filter(pl.col("trait").is_in(traits))
+              for champion, traits in traits_of.values()]
     return pl.concat(tables).sort("trait", "line_id")
 
 
@@ -110,7 +110,7 @@ def _reader(main: AssetStore) -> Callable[[str, str, str], FittedCandidate]:
     return lambda recipe, trained, version: main.holding(recipe, trained, version).read(recipe, trained, ASSETS[recipe])
 
 
-def standing_values(main: AssetStore, season: str) -> pl.DataFrame:
+def standing_values(main: AssetStore, season: str, units: Mapping[str, str]) -> pl.DataFrame:
     """Values of all lines known at a published season by the champions that stand (contract VALUES).
 
     As published, but for traits whose champion was changed by hand since: theirs are what the present champion gives.
@@ -123,7 +123,7 @@ def standing_values(main: AssetStore, season: str) -> pl.DataFrame:
     known = main.read("genotype_panel", season, ASSETS["genotype_panel"]).select(
         None, published["line_id"].unique().sort().to_list())
     held = champions(changed, _reader(main))
-    own = [champion.model.predict(known).filter(pl.col("trait") == trait) for trait, champion in held.items()]
+    own = [champion.score(known, units).filter(pl.col("trait") == trait) for trait, champion in held.items()]
     return pl.concat([published.filter(~pl.col("trait").is_in(list(held))), *own]).sort("trait", "line_id")
 
 

@@ -23,15 +23,15 @@ _SCORES = ("r_all", "r_known", "r_new", "r_within_family", "slope", "bias", "top
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate` or `trace`.
+    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace` or `model_card`.
 
     Raises
     ------
     ProgramError
         Another name.
     """
-    if name not in ("report", "evaluate", "trace"):
-        raise ProgramError(f"no schema {name}; expected report, evaluate or trace")
+    if name not in ("report", "evaluate", "trace", "model_card"):
+        raise ProgramError(f"no schema {name}; expected report, evaluate, trace or model_card")
     return json.loads((files("genomic_platform.schemas") / f"{name}.schema.json").read_text(encoding="utf-8"))
 
 

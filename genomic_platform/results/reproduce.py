@@ -59,7 +59,7 @@ def reproduce(program: Program, workspace: Workspace, trait: str, version: int) 
     settings = ProgramFile.model_validate(tomllib.loads(view.settings(season).decode()))
     tables = [view.read(asset, season, ASSETS[asset]) for asset in (
         "training_set", "genotype_panel", "genotype_qc", "relationship_matrix", "environment_features")]
-    again = fit_candidate(recipe, training_set_of(season, *tables), settings.seed)
+    again = fit_candidate(recipe, training_set_of(season, *tables), settings.seed, settings.units)
     then: FittedCandidate = view.read(recipe, season, ASSETS[recipe])
     codec = ASSETS[recipe]
     assert isinstance(codec, FolderCodec)

@@ -118,6 +118,14 @@ class ModelRegistry:
                       "decision": decision, "recipe": recipe, "commit": commit})
             return int(made.version)
 
+    def log_texts(self, run_id: str, texts: Mapping[str, str]) -> str:
+        """Keep files with a run, by path; gives the place of the first of them in MLflow's web pages."""
+        with self._speaking() as client:
+            for path, text in texts.items():
+                client.log_text(run_id, text, path)
+            experiment = client.get_run(run_id).info.experiment_id
+        return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{next(iter(texts))}"
+
     def require_ready(self) -> None:
         """Raise StoreUnavailable when the registry does not answer, before anything is begun that it must finish."""
         with self._speaking() as client:

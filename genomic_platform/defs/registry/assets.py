@@ -11,13 +11,14 @@ from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.season_asset import OWNERS, Season, open_season, season_asset
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.links import lakefs_commit
+from genomic_platform.links import lakefs_commit, mlflow_page
 from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.comparison import Candidate, decide
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.selection import selection_index as rank_lines
 from genomic_platform.program import RESULT_SECTIONS
 from genomic_platform.results import plots
+from genomic_platform.results.model_card import log_cards
 from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.stores.release import publish, release_record
 from genomic_platform.workspace import Workspace
@@ -63,7 +64,7 @@ def breeding_values(season: Season, registered_model: pl.DataFrame, genomic_blup
     held = champions(registered_model, lambda *key: own.get(key) or season.champion(*key))
     for trait, champion in held.items():
         # A champion kept from an earlier season has not seen the lines that came since.
-        values = champion.values if champion in own.values() else champion.model.predict(known)
+        values = champion.values if champion in own.values() else champion.score(known, season.units)
         tables.append(values.filter(pl.col("trait") == trait))
     return pl.concat(tables)
 
@@ -85,6 +86,16 @@ def commit_link(workspace: Workspace, commit: str) -> dg.MetadataValue:
     return dg.MetadataValue.url(page) if page else dg.MetadataValue.text(commit)
 
 
+def _cards(season: Season) -> dg.MetadataValue:
+    """Links to the cards of the season's versions. The season is published by now: a failure is said, not raised."""
+    try:
+        placed = log_cards(season.program, season.workspace, season.label)
+    except GenomicPlatformError as error:
+        return dg.MetadataValue.text(f"not made: {error}; repair: genomic-platform card makes them")
+    settings = season.workspace.settings
+    return dg.MetadataValue.md("\n".join(f"- [{name}]({mlflow_page(settings, at)})" for name, at in placed.items()))
+
+
 @dg.asset(group_name="registry", kinds={"mlflow", "git"}, owners=OWNERS, partitions_def=field_season, code_version="1",
           required_resource_keys={"workspace"}, deps=LAST)
 def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -101,9 +112,10 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         released = publish(season.workspace, season.assets, record)
     except GenomicPlatformError as error:
         raise as_failure(error, context.instance, context.run) from error
+    cards = _cards(season)
     versions = pl.DataFrame({"trait": list(released.versions), "champion_version": list(released.versions.values())})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(record.data_version),
         metadata={"commit": commit_link(season.workspace, released.commit),
-                  "registry_versions": plots.markdown_table(versions),
+                  "registry_versions": plots.markdown_table(versions), "model_cards": cards,
                   "code_version": record.code_version, "known_digest": record.extra["known_digest"]})

@@ -62,12 +62,12 @@ def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str,
 
 
 def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
-    candidate = fit_candidate(recipe, known, season.program.file.seed)
+    candidate = fit_candidate(recipe, known, season.program.file.seed, season.units)
     season.log_candidate(recipe, candidate.model)
     return candidate
 
 
-@season_asset(group="training", code_version="1", kinds={"mlflow", "numpy"}, settings=("candidates",),
+@season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
                  relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:
@@ -76,7 +76,7 @@ def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: Gen
                                                  relationship_matrix, environment_features))
 
 
-@season_asset(group="training", code_version="1", kinds={"mlflow", "numpy"}, settings=("candidates",),
+@season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def kernel(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
            relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:

@@ -1,0 +1,80 @@
+"""Which columns a table's columns come from, for Dagster's column lineage.
+
+Declared beside the graph, since the functions that compute know nothing of columns of other rooms. A column that is not
+named here is made in its table, such as a decision's reasons. A test holds every name against the contracts.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+_FIT = ("training_set.mean", "training_set.error_variance", "relationship_matrix.relationship")
+_VALUES = {"line_id": ("training_set.line_id", "relationship_matrix.line_id"), "trait": ("training_set.trait",),
+           "breeding_value": _FIT, "breeding_value_reliability": _FIT, "genotypic_value": _FIT,
+           "genotypic_value_reliability": _FIT, "phenotyped": ("training_set.line_id",)}
+_BOTH = {name: (f"genomic_blup.{name}", f"kernel.{name}") for name in _VALUES}
+
+#: Asset → column → columns it comes from, `asset.column`.
+COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
+    "environment_features": {"environment": ("environment_records.environment",), "season": (
+        "environment_records.season",), "feature": ("environment_records.variable",),
+        "value": ("environment_records.value",), "standardised": ("environment_records.value",)},
+    "line_means": {**{name: (f"trial_records.{name}",) for name in (
+        "line_id", "season", "location", "environment", "trait")}, "mean": ("trial_records.value",),
+        "centred": ("trial_records.value",), "standard_error": ("trial_records.value",),
+        "n_records": ("trial_records.value",)},
+    "training_set": {"line_id": ("line_means.line_id",), "trait": ("line_means.trait",),
+                     "mean": ("line_means.mean", "line_means.centred", "line_means.standard_error"),
+                     "error_variance": ("line_means.standard_error",), "error_loadings": ("line_means.standard_error",),
+                     "n_environments": ("line_means.environment",), "n_records": ("line_means.n_records",),
+                     "first_season": ("line_means.season",), "last_season": ("line_means.season",),
+                     "genotyped": ("genotype_qc.kept",)},
+    "relationship_matrix": {"line_id": ("genotype_qc.id",), "relationship": ("genotype_qc.kept",)},
+    "population_structure": {"line_id": ("relationship_matrix.line_id",), "score": (
+        "relationship_matrix.relationship",), "variance_share": ("relationship_matrix.relationship",)},
+    "genomic_blup": _VALUES,
+    "kernel": _VALUES,
+    "forward_predictions": {**{name: (f"line_means.{name}",) for name in (
+        "trait", "season", "line_id", "environment")}, "family": ("line_records.family",),
+        "observed": ("line_means.centred",)},
+    "recipe_differences": {"trait": ("forward_predictions.trait",), "challenger": ("forward_predictions.recipe",),
+                           **dict.fromkeys(("difference", "standard_error", "lower", "power_05", "power_08", "passes"),
+                                           ("forward_predictions.predicted", "forward_predictions.observed",
+                                            "forward_predictions.family")),
+                           "n_lines": ("forward_predictions.line_id",), "n_seasons": ("forward_predictions.season",)},
+    "model_comparison": {"trait": ("line_means.trait", "training_set.trait"), "season": ("line_means.season",),
+                         **dict.fromkeys(("r_mean", "r_sd"), ("line_means.centred", "training_set.mean",
+                                                              "relationship_matrix.relationship")),
+                         "n_lines": ("line_means.line_id", "training_set.line_id")},
+    "registered_model": {"trait": ("model_comparison.trait",), "recipe": (
+        "recipe_differences.challenger", "recipe_differences.passes", "model_comparison.r_mean"),
+        "challenger": ("model_comparison.recipe", "model_comparison.r_mean"),
+        "decision": ("recipe_differences.passes", "genomic_blup.genotypic_value", "kernel.genotypic_value"),
+        "n_train": ("training_set.line_id",),
+        "reasons": ("recipe_differences.difference", "recipe_differences.lower", "model_comparison.r_mean")},
+    "breeding_values": _BOTH | {"trait": (*_BOTH["trait"], "registered_model.recipe")},
+    "selection_index": {"line_id": ("breeding_values.line_id",), "rank": ("breeding_values.genotypic_value",),
+                        "index": ("breeding_values.genotypic_value", "breeding_values.breeding_value"),
+                        "index_reliability": ("breeding_values.genotypic_value_reliability",
+                                              "breeding_values.breeding_value_reliability"),
+                        "role": ("line_records.role",), "family": ("line_records.family",),
+                        "phenotyped": ("breeding_values.phenotyped",)},
+    "realised_accuracy": {"season": ("line_means.season",), "trait": ("line_means.trait",),
+                          **dict.fromkeys(("r_all", "r_known", "r_new", "slope", "bias", "top20_hit",
+                                           "baseline_own_mean"), ("line_means.centred",)),
+                          **dict.fromkeys(("r_within_family", "baseline_family_mean"),
+                                          ("line_means.centred", "line_records.family")),
+                          **dict.fromkeys(("n_scored", "n_known", "n_new"), ("line_means.line_id",))},
+    "drift_report": {"n_new_lines": ("line_records.line_id", "line_records.known_from"),
+                     "n_families": ("line_records.family", "relationship_matrix.relationship"),
+                     "max_relationship_low": ("relationship_matrix.relationship", "training_set.line_id")},
+}
+
+
+def column_lineage(asset: str) -> dict[str, dg.TableColumnLineage]:
+    """Metadata of a step of this asset; nothing for one whose columns come from no other table."""
+    if asset not in COLUMNS:
+        return {}
+    return {"dagster/column_lineage": dg.TableColumnLineage({
+        column: [dg.TableColumnDep(*origin.split(".")) for origin in origins]
+        for column, origins in COLUMNS[asset].items()})}

@@ -140,12 +140,14 @@ class GateSection(_Section):
     `margin`: smallest mean gain in predictive ability over past forward seasons. `confidence`: of the bound above zero,
     for all challengers at once. `group_margin`: loss in an environment or family that forbids, when significant.
     `approval`: `manual` lets every promotion after the first wait for `genomic-platform approve`.
+    `automatic_rollback`: a champion that by the same rule predicted a season worse than its predecessor gives way.
     """
 
     margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     group_margin: Annotated[float, Field(gt=0, le=1)] = 0.1
     approval: Literal["automatic", "manual"] = "automatic"
+    automatic_rollback: bool = False
 
 
 class LandingSection(_Section):

@@ -10,9 +10,8 @@ from cyclopts import Parameter
 
 from genomic_platform.commands.console import Count, Folder, Json, Names, Out, app, opened, out, written
 from genomic_platform.errors import ProgramError
-from genomic_platform.program import read_program
 from genomic_platform.stores.protocol import MAIN
-from genomic_platform.workspace import Workspace, replace_text
+from genomic_platform.workspace import CACHE, Workspace, replace_text
 
 
 @app.command(sort_key=5)
@@ -107,15 +106,19 @@ def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, trait
     json_
         One object per model, trait, scheme and environment (its schema: `genomic-platform schema evaluate`).
     """
-    from genomic_platform.results import answers
     from genomic_platform.results.display import evaluation_table
+    from genomic_platform.results.evaluation import evaluate_landing
 
-    program = read_program(folder)
-    table = answers.evaluate_landing(program, scheme, models=models, traits=traits, folds=folds, replicates=replicates)
+    program, workspace = opened(folder)
+    found = evaluate_landing(program, scheme, models=models, traits=traits, folds=folds, replicates=replicates,
+                             cache=workspace.root / CACHE / "evaluations")
     if json_:
-        print(json.dumps({"schema_version": 1, "program": program.name, "results": table.to_dicts()}, indent=1))
+        print(json.dumps({"schema_version": 1, "program": program.name, "results": found.table.to_dicts()}, indent=1))
     else:
-        evaluation_table(out, table)
+        evaluation_table(out, found.table)
+        if found.known:
+            out.print(f"measured before, on the same data and code: {', '.join(found.known)}; measured now: "
+                      f"{', '.join(found.measured) or 'none'}")
 
 
 @app.command(sort_key=9)

@@ -90,7 +90,8 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
 def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequence[Candidate], *,
            previous: pl.DataFrame | None = None, previous_values: pl.DataFrame | None = None,
            limits: SanityLimits | None = None, differences: pl.DataFrame | None = None,
-           pins: Mapping[str, str] | None = None, manual: bool = False) -> pl.DataFrame:
+           pins: Mapping[str, str] | None = None, manual: bool = False,
+           setbacks: Mapping[str, tuple[Mapping[str, Any], str]] | None = None) -> pl.DataFrame:
     """The decision on every trait of a season (contract REGISTERED_MODEL).
 
     Parameters
@@ -102,6 +103,7 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
     differences : contract RECIPE_DIFFERENCES, challengers against the champions of `previous`; None = no evidence.
     pins : trait → why its champion may not change: what would take over waits as `proposed`.
     manual : every promotion after the first waits for a person (`pending`).
+    setbacks : trait → (earlier champion's row, why it comes back): `rollback`, unless the champion is pinned.
 
     Raises
     ------
@@ -116,7 +118,10 @@ def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequ
         if trait in champions:
             renewed = _renew(training_set, trait, champions[trait], candidates, scores, previous_values, limits,
                              evidence.filter(pl.col("trait") == trait))
-            rows.append(_held_back(renewed, champions[trait], (pins or {}).get(trait), manual))
+            pin = (pins or {}).get(trait)
+            back = (setbacks or {}).get(trait)
+            rows.append(_gone_back(renewed, *back) if back and not pin
+                        else _held_back(renewed, champions[trait], pin, manual))
         else:
             rows.append(_first(training_set, trait, candidates, scores))
     # A trait that is absent this season keeps its champion.
@@ -192,6 +197,15 @@ def verdict(evidence: pl.DataFrame) -> dict[str, tuple[bool, str]]:
             words += "; conditional on these seasons, since fewer than three say nothing of how seasons differ"
         found[row["challenger"]] = (bool(row["passes"]) and not harmed, words)
     return found
+
+
+def _gone_back(renewed: dict[str, Any], earlier: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """The earlier champion again; what was refitted waits as `proposed`."""
+    return {**earlier, "season": renewed["season"], "decision": "rollback", "challenger": renewed["challenger"],
+            "proposed": renewed["recipe"] if renewed["decision"] != "keep" else None,
+            "reasons": [why, f"{earlier['recipe']} trained through {earlier['trained_through']} is champion again, "
+                             "and pinned until `genomic-platform approve`", *renewed["reasons"]]}
+
 
 def _held_back(renewed: dict[str, Any], champion: Mapping[str, Any], pin: str | None, manual: bool) -> dict[str, Any]:
     """The decision, unless a rollback pins the champion or a person has to agree: then it waits as `proposed`."""

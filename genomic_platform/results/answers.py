@@ -1,7 +1,6 @@
-"""What a programme can be asked: its ranking, values of new lines, any table, how well recipes predict.
+"""What a programme can be asked: its ranking, values of new lines, any table.
 
-The same functions stand behind the command line and a notebook. They read what is published on `main`, nothing else;
-`evaluate_landing` reads the landing files, so that it works before anything has run.
+The same functions stand behind the command line and a notebook. They read what is published on `main`, nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ import polars as pl
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.champions import champions, index_goals
-from genomic_platform.errors import InputError, NotAvailable, ProgramError
-from genomic_platform.landing.files import Landing
-from genomic_platform.phenotypes.seasons import ALL
+from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.program import RECIPES, Program
 from genomic_platform.results.report import published_assets
 from genomic_platform.stores.assets import AssetStore
@@ -39,7 +36,7 @@ def _season(main: AssetStore, season: str | None) -> str:
     return season
 
 
-def _traits(program: Program, traits: Sequence[str] | None) -> list[str]:
+def chosen_traits(program: Program, traits: Sequence[str] | None) -> list[str]:
     if unknown := sorted(set(traits or ()) - set(program.traits)):
         raise ProgramError(f"unknown trait {', '.join(unknown)}; program.toml has {', '.join(program.traits)}")
     return list(traits or program.traits)
@@ -61,7 +58,7 @@ def ranking(program: Program, workspace: Workspace, season: str | None = None,
     from genomic_platform.models.selection import selection_index
 
     main = published_assets(program, workspace)
-    label, chosen = _season(main, season), _traits(program, traits)
+    label, chosen = _season(main, season), chosen_traits(program, traits)
     values = standing_values(main, label, program.file.units)
     if traits is None and values.equals(main.read("breeding_values", label, ASSETS["breeding_values"])):
         index = main.read("selection_index", label, ASSETS["selection_index"])
@@ -130,45 +127,6 @@ def standing_values(main: AssetStore, season: str, units: Mapping[str, str]) -> 
 def _means_through(main: AssetStore, season: str) -> pl.DataFrame:
     """Line means of all published seasons up to and including `season`."""
     return pl.concat([main.read("line_means", s, ASSETS["line_means"]) for s in main.published() if s <= season])
-
-
-def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | None = None,
-                     traits: Sequence[str] | None = None, folds: Path | None = None,
-                     replicates: int = 10) -> pl.DataFrame:
-    """Predictive ability of recipes under a scheme (cv1, cv0, cv00, forward), straight from the landing files.
-
-    Lines are scored by their mean over environments; where seasons have no order, in each environment alone.
-    """
-    from genomic_platform.genotypes.panel import known_panel
-    from genomic_platform.genotypes.qc import apply_qc, genotype_qc
-    from genomic_platform.genotypes.read import read_genotypes
-    from genomic_platform.models.evaluate import evaluate
-    from genomic_platform.models.folds import published_folds
-    from genomic_platform.phenotypes.delimited import read_delimited
-    from genomic_platform.phenotypes.line_means import line_means
-    from genomic_platform.phenotypes.trials import read_trials
-
-    if replicates < 1:
-        raise ProgramError(f"replicates is {replicates}; expected at least 1")
-    landing, section = Landing(program), program.file.line_means
-    registry = landing.line_registry()
-    batch, _ = read_genotypes(landing.files("genotypes"))
-    panel = known_panel(batch, registry.synonyms)
-    records, _ = read_trials(landing.files("trials"), list(program.traits), registry, program.calendar)
-    means, _ = line_means(records, means=section.means)
-    unordered = landing.seasons == [ALL]
-    reference = section.means == "centred" and section.weights == "none"
-    given = None
-    if folds is not None:
-        file = read_delimited(folds)
-        if file.problems:
-            raise InputError(file.problems)
-        given = published_folds(file.cells, file.name)
-    return evaluate(apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump())), means,
-                    recipes=list(models or program.file.candidates), traits=_traits(program, traits), scheme=scheme,
-                    replicates=replicates, folds=given,
-                    within_environment=unordered and scheme == "cv1", means=section.means, weights=section.weights,
-                    clones_share_fold=not reference)
 
 
 def export(program: Program, workspace: Workspace, asset: str, season: str | None = None,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genomic_platform.errors import StoreUnavailable
+from genomic_platform.errors import StoreError, StoreUnavailable
 
 _POLL_S = 0.005
 
@@ -30,9 +30,14 @@ def exclusive(path: Path, timeout_s: float) -> Iterator[None]:
 
     Raises
     ------
+    StoreError : the lock cannot be opened.
     StoreUnavailable : still held after `timeout_s`; names the holder's pid when the file tells it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{path}: expected to open the lock, the system refused: {error.strerror}; repair: check that "
+                         "the folder is there and may be written") from error
     try:
         _acquire(descriptor, path, timeout_s)
         os.pwrite(descriptor, b"%-20d\n" % os.getpid(), 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,23 +230,29 @@ def test_registry_away_changes_nothing(published: Published, monkeypatch: pytest
     agree(small)
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing after it runs, and no handler of errors sees it."""
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from genomic_platform.audit import AuditLog
+from genomic_platform.stores.deciding import roll_back
+from genomic_platform.stores.embedded import EmbeddedStore
+from genomic_platform.stores.mlflow import ModelRegistry
+from genomic_platform.workspace import Workspace
+
+step, folder, trait = sys.argv[1:]
+owner = {"set_alias": ModelRegistry, "record": AuditLog}.get(step, EmbeddedStore)
+setattr(owner, step, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+roll_back(Workspace.beside(Path(folder)), Path(folder).name, trait, reason="off in the field", who="ana")
+"""
 
 
 @pytest.mark.parametrize("step", ["write", "commit", "merge", "delete_branch", "set_alias", "record"])
-def test_killed_decision_is_whole_or_nothing(published: Published, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_killed_decision_is_whole_or_nothing(published: Published, step: str) -> None:
+    """kill -9 where the step would begin."""
     small = published(2)
     before = champion(small)["model_version"]
-    owner = {"set_alias": ModelRegistry, "record": type(small.workspace.audit)}.get(step, type(small.workspace.store))
-
-    def kill(*_: object, **__: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, step, kill)
-        with pytest.raises(Killed):
-            roll_back(small.workspace, small.name, TRAIT, **WHY)
+    ended = subprocess.run([sys.executable, "-c", KILLED_AT, step, str(small.folder), TRAIT], check=False)
+    assert ended.returncode == -signal.SIGKILL
     taken = champion(small)["model_version"] != before
     assert taken == (step in ("delete_branch", "set_alias", "record"))
     if taken:  # what a person sees who tries again

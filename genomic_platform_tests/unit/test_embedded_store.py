@@ -6,8 +6,10 @@ and kill -9 in test_embedded_store_processes.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from genomic_platform.errors import (
     StoreError,
     StoreUnavailable,
 )
+from genomic_platform.stores import refs
 from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform.stores.lock import exclusive
 from genomic_platform.stores.protocol import MAIN, Collected, VersionedStore
@@ -118,6 +121,75 @@ def test_corruption_is_named_and_healed_by_writing_again(store: EmbeddedStore) -
     file.unlink()
     with pytest.raises(CorruptObject, match="found no file"):
         store.open(MAIN, "p/2013/a")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from genomic_platform.errors import StoreError
+from genomic_platform.stores.embedded import EmbeddedStore
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.branch("work")
+store.write("work", "small", b"fits")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    store.write("work", "large", b"x" * 3_000_000)
+    store.commit("work", "m")
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [1_000_000, 20], ids=["in a content", "in every file"])
+def test_a_full_disk_is_said_and_loses_nothing(store: EmbeddedStore, limit: int) -> None:
+    """The system refuses every file larger than the limit, as a full disk would."""
+    head = published(store, {"a": b"1"})
+    told = subprocess.run([sys.executable, "-c", FULL, str(store.root), str(limit)], check=True, capture_output=True,
+                          text=True).stdout
+    assert "cannot store content: File too large" in told
+    assert (store.resolve(MAIN), read(store, MAIN)) == (head, {"a": b"1"})
+    store.write("work", "large", b"x" * 3_000_000)
+    store.commit("work", "room again")
+    store.merge("work")
+    assert read(store, MAIN) == {"a": b"1", "small": b"fits", "large": b"x" * 3_000_000}
+    assert not list((store.root / "lfs" / "tmp").iterdir())
+
+
+def test_no_room_for_the_commit_itself_leaves_what_was_staged(store: EmbeddedStore,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    head = published(store, {"a": b"1"})
+    store.branch("work")
+    store.write("work", "b", b"2")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refs, "seal", full)
+        with pytest.raises(StoreError, match="No space left on device"):
+            store.commit("work", "m")
+    assert store.resolve(MAIN) == store.resolve("work") == head
+    store.commit("work", "m")
+    store.merge("work")
+    assert read(store, MAIN) == {"a": b"1", "b": b"2"}
+
+
+def test_a_store_that_is_gone_is_named_and_answers_when_it_is_back(store: EmbeddedStore) -> None:
+    published(store, {"a": b"1"})
+    store.branch("work")
+    away = store.root.with_name("away")
+    store.root.rename(away)
+    for verb in (lambda: store.write("work", "b", b"2"), lambda: store.commit("work", "m"), lambda: store.list(MAIN),
+                 lambda: store.merge("work"), lambda: store.open(MAIN, "a")):
+        with pytest.raises(StoreError, match=str(store.root)):
+            verb()
+    assert not store.root.exists()
+    away.rename(store.root)
+    store.write("work", "b", b"2")
+    store.commit("work", "m")
+    store.merge("work")
+    assert read(store, MAIN) == {"a": b"1", "b": b"2"}
 
 
 def test_a_busy_store_names_who_holds_it(store: EmbeddedStore) -> None:

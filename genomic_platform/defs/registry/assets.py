@@ -14,8 +14,10 @@ from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.links import lakefs_commit, mlflow_page
 from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.comparison import Candidate, decide
+from genomic_platform.models.gate import GateRule
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.selection import selection_index as rank_lines
+from genomic_platform.models.setback import setbacks
 from genomic_platform.program import RESULT_SECTIONS
 from genomic_platform.results import plots
 from genomic_platform.results.model_card import log_cards
@@ -34,10 +36,11 @@ def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 
 
 @season_asset(group="registry", code_version="1", kinds={"mlflow"}, settings=("candidates", "gate"),
-              history=("registered_model",), hand_decisions=True, describe=_describe_decisions)
+              history=("registered_model", "breeding_values"), hand_decisions=True, describe=_describe_decisions)
 def registered_model(season: Season, model_comparison: pl.DataFrame, recipe_differences: pl.DataFrame,
                      genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,
-                     genotype_panel: GenotypeTable) -> pl.DataFrame:
+                     genotype_panel: GenotypeTable, line_means: pl.DataFrame,
+                     line_records: pl.DataFrame) -> pl.DataFrame:
     """The decision of each trait: which recipe is champion after this season, and why."""
     fitted = {"genomic_blup": genomic_blup, "kernel": kernel}
     candidates = [Candidate(r, season.data_version(r), fitted[r].values) for r in season.program.file.candidates]
@@ -46,7 +49,22 @@ def registered_model(season: Season, model_comparison: pl.DataFrame, recipe_diff
     return decide(known, model_comparison, candidates, differences=recipe_differences, previous=previous,
                   previous_values=season.read("breeding_values", season.previous) if season.previous else None,
                   pins=pinned(season.assets, before=season.label),
-                  manual=season.program.file.gate.approval == "manual")
+                  manual=season.program.file.gate.approval == "manual",
+                  setbacks=_setbacks(season, line_means, line_records))
+
+
+def _setbacks(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> dict[str, Any]:
+    """Champions that this harvest shows to be worse than their predecessors, where the programme allows going back."""
+    gate = season.program.file.gate
+    if not gate.automatic_rollback or len(season.earlier) < 2:
+        return {}
+    last, before = season.earlier[-1], season.earlier[-2]
+    found = setbacks(
+        standing(season.assets, last), standing(season.assets, before), season.first_published("breeding_values", last),
+        season.first_published("breeding_values", before), line_means, season=season.label,
+        families=dict(line_records.select("line_id", "family").iter_rows()),
+        rule=GateRule(gate.margin, gate.confidence, gate.group_margin), seed=season.program.file.seed)
+    return {trait: (setback.predecessor, setback.why) for trait, setback in found.items()}
 
 
 @season_asset(group="registry", code_version="1", describe=lambda season, table: {

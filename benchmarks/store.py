@@ -1,9 +1,10 @@
-"""The embedded store against plain copying: write + commit + open of a file of genotype-table size.
+"""The versioned store against plain copying: write + commit + open of a file of genotype-table size.
 
     python benchmarks/store.py [--megabytes 50] [--rounds 7]
 
-The peer does what any careful program must: read the file, sha256, copy, fsync of file and folder. Both run in turns,
-each time on new content; ratios are of the medians.
+With a lakeFS server in the settings (GENOMIC_PLATFORM_LAKEFS_…), the store on it as well, in the same rounds; `open` is
+then on another machine's empty cache. The peer does what any careful program must: read the file, sha256, copy, fsync
+of file and folder. All run in turns, each time on new content; ratios are of the medians.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from genomic_platform.settings import read_settings
 from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform.stores.objects import fsync_folder
-from genomic_platform.stores.protocol import MAIN
+from genomic_platform.stores.protocol import VersionedStore
+from genomic_platform.workspace import lakefs_store
+
+BRANCH, PLAIN = "benchmark", "copy + sha256 + fsync"
 
 
 def plain_copy(source: Path, folder: Path) -> None:
@@ -41,38 +46,43 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def store_it(store: VersionedStore, reader: VersionedStore, source: Path, k: int) -> None:
+    """Write + commit + open, on a branch of the benchmark's own."""
+    store.branch(BRANCH)
+    store.write(BRANCH, "genotypes", source)
+    reader.open(store.commit(BRANCH, f"round {k}"), "genotypes")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args(arguments)
-    copied, stored, again = [], [], []
+    found: dict[str, list[float]] = {}
+    settings = read_settings()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "plain").mkdir()
-        store = EmbeddedStore(folder / "store")
+        stores: dict[str, VersionedStore] = {"embedded": EmbeddedStore(folder / "store")}
+        if settings.lakefs_endpoint:
+            stores["lakeFS"] = lakefs_store(settings, folder / "cache")
         for i in range(options.rounds):
             source = folder / "table"
             source.write_bytes(os.urandom(options.megabytes * 1_000_000))
             os.sync()
-
-            def store_it(path: Path = source, label: str = str(i)) -> None:
-                store.write(MAIN, "genotypes", path)
-                store.commit(MAIN, label)
-                store.open(MAIN, "genotypes")
-
-            copied.append(seconds(lambda path=source: plain_copy(path, folder / "plain")))
-            os.sync()
-            stored.append(seconds(store_it))
-            again.append(seconds(store_it))
-        files = sum(1 for p in (folder / "store" / "lfs" / "objects").rglob("*") if p.is_file())
-    base = statistics.median(copied)
-    for what, found in (("copy + sha256 + fsync", copied), ("write + commit + open", stored),
-                        ("the same content again", again)):
-        middle = statistics.median(found)
-        print(f"{what:24} {1000 * min(found):6.0f} {1000 * middle:6.0f} {1000 * max(found):6.0f} ms "
+            found.setdefault(PLAIN, []).append(seconds(lambda path=source: plain_copy(path, folder / "plain")))
+            for label, store in stores.items():
+                os.sync()
+                reader = store if label == "embedded" else lakefs_store(settings, folder / f"cache-{i}")
+                for what in ("new content", "the same again"):
+                    took = seconds(lambda path=source, k=i, own=store, other=reader: store_it(own, other, path, k))
+                    found.setdefault(f"{label}, {what}", []).append(took)
+    base = statistics.median(found[PLAIN])
+    for what, took in found.items():
+        middle = statistics.median(took)
+        print(f"{what:26} {1000 * min(took):6.0f} {1000 * middle:6.0f} {1000 * max(took):6.0f} ms "
               f"(min, median, max)   {middle / base:.2f} ×")
-    print(f"{options.megabytes} MB, {options.rounds} rounds; {files} contents stored for {options.rounds} versions")
+    print(f"{options.megabytes} MB, {options.rounds} rounds")
 
 
 if __name__ == "__main__":

@@ -101,10 +101,13 @@ class EmbeddedStore:
         names.check_path(path)
         with self._reading() as repository:
             refs.branch_head(repository, branch)  # refused here, before a large file is copied for nothing
+            present = self._found(repository, branch, path)
+        unchanged = present is not None and isinstance(source, Path) and self._contents.holds(*present, source)
         while True:
             try:
-                return self._stage(branch, path, *self._contents.put(source))
+                return self._stage(branch, path, *(present if present and unchanged else self._contents.put(source)))
             except ObjectNotFound:  # collected as garbage between the two, since nothing held it yet
+                unchanged = False
                 with self._reading() as repository:
                     refs.branch_head(repository, branch)
 
@@ -276,15 +279,18 @@ class EmbeddedStore:
         """(sha256, size) of what `path` holds at `ref`."""
         names.check_path(path)
         with self._reading() as repository:
-            # Staged first, here and in `_view`: a commit in between then shows its writes twice, never not at all.
-            entry = self._staging.get(ref, path) if refs.branch_id(repository, ref) is not None else None
-            blob = trees.lookup(refs.commit_at(repository, ref).tree, path) if entry is None else None
-            content = self._pointer(repository, blob, path) if blob is not None else None
-        if entry is not None and entry.sha256 is not None:
-            content = (entry.sha256, entry.size)
+            content = self._found(repository, ref, path)
         if content is None:
             raise ObjectNotFound(f"{path}: expected a file at {ref}, found none; `list` shows what is there")
         return content
+
+    def _found(self, repository: pygit2.Repository, ref: str, path: str) -> tuple[str, int] | None:
+        # Staged first, here and in `_view`: a commit in between then shows its writes twice, never not at all.
+        entry = self._staging.get(ref, path) if refs.branch_id(repository, ref) is not None else None
+        if entry is not None:
+            return (entry.sha256, entry.size) if entry.sha256 is not None else None
+        blob = trees.lookup(refs.commit_at(repository, ref).tree, path)
+        return self._pointer(repository, blob, path) if blob is not None else None
 
     def _stage(self, branch: str, path: str, sha256: str, size: int) -> ObjectInfo:
         with self._writing() as repository:

@@ -98,6 +98,16 @@ class Contents:
             raise StoreError(f"{error.filename or self.temporary}: cannot store content: {error.strerror}") from error
         return sha256, size
 
+    def holds(self, sha256: str, size: int, source: Path) -> bool:
+        """Whether the content is held, whole, and has the very bytes of the file: stops at the first that differ."""
+        try:
+            if source.stat().st_size != size or not self._whole(self.path(sha256), sha256, size):
+                return False
+            with source.open("rb") as origin, self.path(sha256).open("rb") as held:
+                return all(chunk == held.read(_CHUNK) for chunk in iter(lambda: origin.read(_CHUNK), b""))
+        except OSError:  # for `put` to say
+            return False
+
     def verified(self, sha256: str, size: int, path: str) -> Path:
         """The file with this content, its checksum verified on first use in this process.
 

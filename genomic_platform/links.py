@@ -5,6 +5,14 @@ from __future__ import annotations
 from genomic_platform.settings import Settings
 
 
+def pages(settings: Settings, folder: str) -> str:
+    """Where a person looks: the services' addresses where they are set, else the command that serves the pages."""
+    served = {"Dagster": settings.dagster_url, "MLflow": settings.mlflow_url, "lakeFS": settings.lakefs_url}
+    if settings.dagster_url:
+        return "   ".join(f"{name} {address}" for name, address in served.items() if address)
+    return f"genomic-platform ui {folder} (Dagster, MLflow)"
+
+
 def dagster_run(settings: Settings, run_id: str) -> str:
     """The page of a Dagster run, or "" when no address of the web UI is set."""
     return f"{settings.dagster_url.rstrip('/')}/runs/{run_id}" if settings.dagster_url else ""

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from genomic_platform.commands.console import Count, Folder, Json, Names, Out, app, opened, out, written
 from genomic_platform.errors import ProgramError
+from genomic_platform.links import pages
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import CACHE, Workspace, replace_text
 
@@ -41,7 +42,7 @@ def report(folder: Folder, *, json_: Json = False, first: Count = 0) -> None:
 
 
 def where_to_look(folder: Path, workspace: Workspace) -> None:
-    out.print(f"\nWhere to look:  genomic-platform status {folder}   ·   genomic-platform ui {folder} (Dagster, MLflow)"
+    out.print(f"\nWhere to look:  genomic-platform status {folder}   ·   {pages(workspace.settings, str(folder))}"
               f"\n                workspace {workspace.root}")
 
 

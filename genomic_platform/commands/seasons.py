@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genomic_platform.commands.console import Files, Flag, Folder, Names, app, opened, out
 from genomic_platform.errors import GenomicPlatformError, ProgramError
+from genomic_platform.links import pages
 from genomic_platform.program import program_name
 from genomic_platform.workspace import Workspace
 
@@ -124,4 +125,4 @@ def status(folder: Folder) -> None:
     from genomic_platform.results.status import status as status_of
 
     program, workspace = opened(folder)
-    status_report(out, status_of(program, workspace))
+    status_report(out, status_of(program, workspace), pages(workspace.settings, str(folder)))

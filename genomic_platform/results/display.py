@@ -213,7 +213,7 @@ def evaluation_table(out: Console, found: pl.DataFrame) -> None:
     _show(out, table)
 
 
-def status_report(out: Console, found: Status) -> None:
+def status_report(out: Console, found: Status, where: str) -> None:
     out.print(f"programme {found.program}  {found.folder}", style="bold")
     for kind, files in found.files.items():
         out.print(f"  {kind:13}{', '.join(files) or '–'}")
@@ -238,7 +238,7 @@ def status_report(out: Console, found: Status) -> None:
     when = ", once the files are repaired" if found.refusal else ""
     out.print(f"\nto run{when}: {', '.join(stale)}  (genomic-platform run {_short(found.folder)})" if stale
               else "\nnothing is stale")
-    out.print(f"where to look: genomic-platform ui {_short(found.folder)}   workspace {found.workspace}")
+    out.print(f"where to look: {where}   workspace {found.workspace}")
 
 
 def trace_report(out: Console, found: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from genomic_platform.errors import ProgramError
 
 PREFIX = "GENOMIC_PLATFORM_"
 FILE = "genomic_platform.toml"
+_ADDRESSES = ("lakefs_endpoint", "dagster_url", "lakefs_url", "mlflow_url")
 
 
 class Settings(BaseModel):
@@ -60,6 +61,10 @@ class Settings(BaseModel):
         missing = [name for name in needed if not getattr(self, name)] if self.profile == "compose" else []
         if self.lakefs_endpoint:
             missing += [name for name in needed[1:3] if not getattr(self, name) and name not in missing]
+        odd = [name for name in _ADDRESSES
+               if getattr(self, name) and not getattr(self, name).startswith(("http://", "https://"))]
+        if odd:
+            raise ValueError(f"{', '.join(odd)}: expected an address that begins with http:// or https://")
         if missing:
             asking = f"profile {self.profile}" if self.profile == "compose" else "lakefs_endpoint"
             raise ValueError(f"{asking} needs {', '.join(missing)}")

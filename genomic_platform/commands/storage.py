@@ -12,6 +12,8 @@ from genomic_platform.commands.console import Flag, Folder, app, opened, out
 from genomic_platform.errors import ProgramError, counted
 from genomic_platform.workspace import CACHE, EMBEDDED, lakefs_store
 
+_NO_SERVER = ("expected the settings to name a lakeFS server, found none; repair: set lakefs_endpoint and its keys "
+              "(genomic-platform settings lists them)")
 Hours = Annotated[float, Parameter(validator=validators.Number(gte=0))]
 
 store = App(name="store", help="The versioned store of the programme's workspace.", sort_key=36)
@@ -56,6 +58,8 @@ def setup(*, storage: str = "", actions: Path | None = None, first_user: Flag = 
     from genomic_platform.stores.lakefs_setup import first_credentials, prepare_repository
 
     settings = read_settings()
+    if not settings.lakefs_endpoint:
+        raise ProgramError(f"store setup: {_NO_SERVER}")
     target = lakefs_store(settings, Path(settings.workspace or ".") / CACHE)
     if first_user and first_credentials(settings.lakefs_endpoint, settings.lakefs_access_key_id,
                                         settings.lakefs_secret_access_key.get_secret_value()):
@@ -80,8 +84,7 @@ def migrate(folder: Folder) -> None:
 
     _, workspace = opened(folder)
     if not isinstance(workspace.store, LakeFSStore):
-        raise ProgramError("store migrate: expected the settings to name a lakeFS server, found none; repair: set "
-                           "lakefs_endpoint and its keys (genomic-platform settings lists them), then store setup")
+        raise ProgramError(f"store migrate: {_NO_SERVER}, then store setup")
     if not (workspace.root / EMBEDDED).is_dir():
         raise ProgramError(f"{workspace.root / EMBEDDED}: expected the embedded store to move, found none")
     moved = move(EmbeddedStore(workspace.root / EMBEDDED), workspace.store, out.print)

@@ -39,12 +39,16 @@ def model_card(program: Program, workspace: Workspace, trait: str, version: int 
     NotAvailable : no such trait or version, or nothing is published.
     """
     main = published_assets(program, workspace)
-    known = workspace.registry.versions(program.name).filter(pl.col("trait") == trait).to_dicts()
+    versions = workspace.registry.versions(program.name)
+    if trait not in versions["trait"]:
+        raise NotAvailable(f"no trait {trait} in the registry; expected one of "
+                           f"{', '.join(sorted(set(versions['trait'])))}")
+    known = versions.filter(pl.col("trait") == trait).to_dicts()
     wanted = version or workspace.registry.aliases(program.name).get(trait, {}).get("champion")
     found = [row for row in known if row["version"] == wanted]
     if not found:
-        listed = ", ".join(str(row["version"]) for row in known) or "none"
-        raise NotAvailable(f"no version {version or ''} of {trait} in the registry; found {listed}")
+        listed = ", ".join(str(row["version"]) for row in known)
+        raise NotAvailable(f"no version {version or 'with alias champion'} of {trait} in the registry; found {listed}")
     return _with_changes(program, _Releases(main), found[0], known)
 
 

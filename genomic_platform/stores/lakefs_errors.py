@@ -48,7 +48,8 @@ def answer(error: BaseException | None) -> Answer | None:
     if isinstance(error, ApiException):
         return Answer(error.status or None, _words(error.body) or str(error.reason or ""))
     if isinstance(error, HTTPError | ConnectionError | TimeoutError):
-        return Answer(None, str(error))
+        reason = getattr(error, "reason", None) or error  # of the last try
+        return Answer(None, str(reason).rpartition(": ")[2] or type(error).__name__)
     return None
 
 

@@ -70,6 +70,8 @@ def test_a_card_tells_the_decisions_taken_since(published: Published) -> None:
     jsonschema.validate(card, json_schema("model_card"))
     with pytest.raises(NotAvailable, match="no version 99"):
         model_card(small.program, small.workspace, TRAIT, 99)
+    with pytest.raises(NotAvailable, match=f"no trait height in the registry; expected one of {TRAIT}"):
+        model_card(small.program, small.workspace, "height")
 
 
 def test_the_page_says_all_of_it_and_nothing_runs_in_it(published: Published) -> None:

@@ -1,17 +1,21 @@
-"""Deciding and proving by command: rollback, approve, reject, trace, audit, publish, sweep, store gc."""
+"""Deciding and proving by command: rollback, approve, reject, trace, audit, publish, sweep, cards, the store."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import jsonschema
 import polars as pl
 import pytest
 
 from genomic_platform.results.report import json_schema
+from genomic_platform.stores.embedded import EmbeddedStore
 from genomic_platform_tests.support.command_line import call, json_of
+from genomic_platform_tests.support.lakefs_server import Server
 
+ACTIONS = Path(__file__).parents[2] / "deploy" / "lakefs_actions"
 TRAIT = "grain_yield_t_ha"
 
 
@@ -73,3 +77,42 @@ def test_sweep_and_collect(copy: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert call(capsys, "store", "gc", copy, "--older-than", "0").code == 0
     assert call(capsys, "store", "gc", copy, "--older-than", "0").said("0 files, 0.0 MB removed")
     assert call(capsys, "report", copy).out == report
+
+
+def test_card_as_page_and_as_json(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jsonschema.validate(json_of(call(capsys, "card", copy, "--trait", TRAIT)), json_schema("model_card"))
+    page = tmp_path / "card.html"
+    assert call(capsys, "card", copy, "--trait", TRAIT, "--version", 1, "--out", page).said("version 1")
+    assert page.read_text().startswith("<!doctype html>")
+    assert call(capsys, "card", copy, "--trait", TRAIT, "--out", tmp_path / "card.pdf").code == 2
+
+
+def test_moving_needs_a_server(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("setup",), ("migrate", copy)):
+        refused = call(capsys, "store", *arguments)
+        assert (refused.code, refused.said("lakeFS server, found none; repair: set lakefs_endpoint")) == (2, 1)
+
+
+@pytest.mark.lakefs
+def test_a_workspace_moves_to_lakefs_and_goes_on_there(copy: Path, lakefs_server: Server, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    def values(name: str, *more: str) -> bytes:
+        file = tmp_path / name
+        asked = call(capsys, "export", copy, "--asset", "breeding_values", "--season", "2019", "--out", file, *more)
+        assert asked.code == 0, asked.err
+        return file.read_bytes()
+
+    before = values("before.csv")
+    old = EmbeddedStore(copy.parent / ".genomic_platform" / "store").log(limit=1)[0].id
+    for name, value in (("ENDPOINT", lakefs_server.endpoint), ("ACCESS_KEY_ID", lakefs_server.key),
+                        ("SECRET_ACCESS_KEY", lakefs_server.secret), ("REPOSITORY", f"cli-{uuid4().hex[:12]}")):
+        monkeypatch.setenv(f"GENOMIC_PLATFORM_LAKEFS_{name}", value)
+    assert call(capsys, "status", copy).said("repair: genomic-platform store setup makes it")
+    assert call(capsys, "store", "setup", "--actions", ACTIONS).said("is ready")
+    assert call(capsys, "store", "migrate", copy).said("commits moved, 0 before")
+    assert values("after.csv") == values("then.csv", "--commit", old) == before
+    assert call(capsys, "run", copy).said("nothing changed")
+    rolled = call(capsys, "rollback", copy, "--trait", TRAIT, "--reason", "off in the field")
+    assert rolled.code == 0, rolled.err
+    assert call(capsys, "audit", "verify", copy).code == 0

@@ -33,6 +33,25 @@ def test_every_fault_says_where_it_came_from(tmp_path: Path, monkeypatch: pytest
     assert lines[2].startswith("environment GENOMIC_PLATFORM_SENSOR_SECONDS")
 
 
+@pytest.mark.parametrize(("given", "complaint"), [
+    ({"profile": "compose"},
+     "profile compose needs lakefs_endpoint, lakefs_access_key_id, lakefs_secret_access_key, mlflow_uri"),
+    ({"lakefs_endpoint": "http://lakefs:8000"}, "lakefs_endpoint needs lakefs_access_key_id, lakefs_secret_access_key"),
+    ({"lakefs_endpoint": "lakefs:8000", "lakefs_access_key_id": "a", "lakefs_secret_access_key": "b"},
+     "lakefs_endpoint: expected an address that begins with http"),
+])
+def test_services_are_named_whole_or_not_at_all(tmp_path: Path, given: dict[str, str], complaint: str) -> None:
+    (tmp_path / "genomic_platform.toml").write_text("".join(f'{k} = "{v}"\n' for k, v in given.items()))
+    with pytest.raises(ProgramError, match=complaint):
+        read_settings(tmp_path)
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    found = read_settings(tmp_path, lakefs_endpoint="http://x", lakefs_access_key_id="a", lakefs_secret_access_key="s3")
+    assert "s3" not in str(found.table())
+    assert "s3" not in repr(found)
+
+
 def test_every_setting_is_explained() -> None:
     assert all(meaning for _, _, meaning in Settings().table())
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.defs.failures import as_failure
-from genomic_platform.defs.lineage import column_lineage
+from genomic_platform.defs.lineage import COLUMNS, column_lineage
 from genomic_platform.defs.order import require_predecessors
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.errors import GenomicPlatformError, NotAvailable, Notice, StoreUnavailable
@@ -26,7 +26,7 @@ from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
 from genomic_platform.models.protocol import FittedModel
 from genomic_platform.program import RECIPES, FieldSeason, Program
-from genomic_platform.schemas import TableContract
+from genomic_platform.schemas import Column, TableContract
 from genomic_platform.schemas.predictions import VALUES
 from genomic_platform.stores.assets import AssetRecord, AssetStore, TableCodec, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
@@ -264,13 +264,20 @@ def season_asset(
             kinds={"polars" if isinstance(codec, TableCodec) else "python", *(kinds or set())}, owners=OWNERS,
             partitions_def=field_season, io_manager_key="versioned", required_resource_keys={"workspace"},
             ins={n: dg.AssetIn() for n in inputs}, deps=[*(f"landing_{kind}" for kind in landing), *shown_with],
-            metadata=_column_schema(shown_as) if shown_as else None,
+            metadata=_column_schema(name, shown_as) if shown_as else None,
         )(execute)
 
     return decorate
 
 
-def _column_schema(contract: TableContract) -> dict[str, Any]:
-    columns = [dg.TableColumn(c.name, str(c.dtype), description=c.meaning + (f" [{c.unit}]" if c.unit else ""),
+def _column_schema(asset: str, contract: TableContract) -> dict[str, Any]:
+    origins = COLUMNS.get(asset, {})
+    columns = [dg.TableColumn(c.name, str(c.dtype), description=_description(c, origins.get(c.name, ())),
                               constraints=dg.TableColumnConstraints(nullable=c.nullable)) for c in contract.columns]
     return {"dagster/column_schema": dg.TableSchema(columns=columns), "schema_version": contract.schema_version}
+
+
+def _description(column: Column, origins: Sequence[str]) -> str:
+    """Meaning, unit, and the columns it comes from: the open-source UI draws no column lineage."""
+    return "".join([column.meaning, f" [{column.unit}]" if column.unit else "",
+                    f" ← {', '.join(origins)}" if origins else ""])

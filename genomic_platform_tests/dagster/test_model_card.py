@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import jsonschema
 import numpy as np
 import polars as pl
@@ -127,6 +128,18 @@ def test_predict_refuses_another_unit(published: Published, tmp_path: Path) -> N
     file.write_text(file.read_text().replace(f'"{unit}"', '"bu/ac"'))
     with pytest.raises(InputError, match=r"unit of grain_yield_t_ha is 'bu/ac'.*--force"):
         predict_lines(small.program, small.workspace, [genotypes])
+
+
+def test_a_release_links_its_commit_and_cards_and_a_table_its_columns(published: Published) -> None:
+    small = published(1)
+    with dg.DagsterInstance.from_config(str(small.workspace.dagster_home)) as instance:
+        released, values = (instance.get_latest_materialization_event(dg.AssetKey(name)).asset_materialization.metadata
+                            for name in ("season_release", "breeding_values"))  # type: ignore[union-attr]
+    assert released["commit"].value == small.main.releases()["2019"][-1]
+    assert f"/cards/{TRAIT}.v1.html)" in str(released["model_cards"].value)
+    lineage = values["dagster/column_lineage"].value
+    assert isinstance(lineage, dg.TableColumnLineage)
+    assert dg.TableColumnDep(dg.AssetKey("kernel"), "breeding_value") in lineage.deps_by_column["breeding_value"]
 
 
 # Column lineage -------------------------------------------------------------------------------------------------

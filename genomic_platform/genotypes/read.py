@@ -1,7 +1,7 @@
 """From files as a breeder has them to one checked genotype table: what they are, what is wrong, one batch of parts.
 
 Kinds are told by content. Several files with the same lines on other chromosomes are parts of one batch; anything
-else is refused. How one format is read belongs in `vcf.py` and `plink.py`.
+else is refused. How one format is read belongs in `vcf.py`, `plink.py`, `hapmap.py`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Notice, Problem, counted
 from genomic_platform.genotypes import packing
+from genomic_platform.genotypes.hapmap import HAPMAP_MAGIC, read_hapmap
 from genomic_platform.genotypes.part import GenotypePart, Tally
 from genomic_platform.genotypes.plink import BED_MAGIC, COMPANIONS, read_plink
 from genomic_platform.genotypes.table import BLOCK, GenotypeTable
 from genomic_platform.genotypes.vcf import BOM, GZIP_MAGIC, VCF_MAGIC, read_vcf, truncated
 
+_READERS = {"vcf": read_vcf, "plink": read_plink, "hapmap": read_hapmap}
 _KEY = ["chromosome", "position", "ref", "alt"]
 _NOTICES = {
     "multiallelic": ("multi-allelic variant", "left out"),
+    "one_allele": ("variant", "left out, since only one allele is named"),
     "half_calls": ("half-called genotype", "(such as 0/.) taken as missing"),
     "unsorted": ("genotype file", "not sorted by chromosome and position; the table is"),
     "duplicate_variants": ("variant", "left out that repeat another's position and alleles"),
@@ -34,7 +37,8 @@ _NOTICES = {
 
 @dataclass(frozen=True, eq=False)
 class GenotypeInspection:
-    """What genotype files are: `kind` is `vcf`, `plink`, `vcf + plink` or `unknown`; `table` is None with problems."""
+    """What genotype files are: `kind` is `vcf`, `plink`, `hapmap`, several with ` + `, or `unknown`; `table` is None with
+    problems."""
 
     kind: str
     lines: tuple[str, ...]
@@ -51,7 +55,7 @@ def inspect_genotypes(paths: Sequence[Path]) -> GenotypeInspection:
     parts: list[GenotypePart] = []
     for source_kind, path in sources:
         try:
-            parts.append(read_vcf(path) if source_kind == "vcf" else read_plink(path))
+            parts.append(_READERS[source_kind](path))
         except InputError as error:
             problems.extend(error.problems)
     if not problems:
@@ -68,7 +72,7 @@ def inspect_genotypes(paths: Sequence[Path]) -> GenotypeInspection:
 def read_genotypes(paths: Sequence[Path]) -> tuple[GenotypeTable, list[Notice]]:
     """One table from one or several files, and what was accepted on the way.
 
-    VCF (plain, gzip or bgzip) and PLINK .bed (its .bim and .fam are found beside it, and may be given too).
+    VCF and HapMap (plain, gzip or bgzip), PLINK .bed (its .bim and .fam are found beside it, and may be given too).
     Variants without an id, or sharing one, are named chromosome:position:ref:alt.
 
     Raises
@@ -114,10 +118,12 @@ def _kind(path: Path) -> str | Problem:
         return truncated(path, str(error))
     if head.removeprefix(BOM).startswith(VCF_MAGIC):
         return "vcf"
+    if head.removeprefix(BOM).startswith(HAPMAP_MAGIC):
+        return "hapmap"
     if path.suffix == ".bed" or head.startswith(BED_MAGIC):
         return "plink"
-    return Problem(path.name, "a VCF (first line ##fileformat=VCF…) or a PLINK .bed", _described(head),
-                   "give a VCF (.vcf, .vcf.gz; bcftools view writes one from BCF) or a PLINK .bed file")
+    return Problem(path.name, "a VCF (first line ##fileformat=VCF…), a PLINK .bed or a HapMap (rs#…)", _described(head),
+                   "give a VCF (.vcf, .vcf.gz; bcftools view writes one from BCF), PLINK .bed or HapMap file")
 
 
 def _starts(path: Path, magic: bytes) -> bool:

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genomic_platform.errors import InputError, Problem
-from genomic_platform.landing.files import Landing
+from genomic_platform.genotypes.hapmap import HAPMAP_MAGIC
+from genomic_platform.genotypes.vcf import VCF_MAGIC
+from genomic_platform.landing.files import HAPMAP, PLINK, Landing
 from genomic_platform.landing.inspection import Inspection, inspect_files
 from genomic_platform.phenotypes.delimited import read_delimited
 from genomic_platform.program import Program
 
-_GENOTYPE_NAMES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", ".bed", ".bim", ".fam")
+_GENOTYPE_NAMES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK, *HAPMAP)
 _LINE_COLUMNS = {"synonyms", "germplasm_id", "parent_1", "parent_2", "generation", "inbreeding", "role", "known_from"}
 
 
 def kind_of(path: Path) -> str:
     """genotypes | trials | environments | lines, by name for genotypes and by columns for tables."""
-    if path.name.lower().endswith(_GENOTYPE_NAMES) or _starts_like_vcf(path):
+    if path.name.lower().endswith(_GENOTYPE_NAMES) or _starts_like_genotypes(path):
         return "genotypes"
     cells = read_delimited(path).cells
     columns = set(cells.columns)
@@ -28,11 +30,11 @@ def kind_of(path: Path) -> str:
     return "lines" if columns & _LINE_COLUMNS and "environment" not in columns else "trials"
 
 
-def _starts_like_vcf(path: Path) -> bool:
+def _starts_like_genotypes(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(16).startswith(b"##fileformat=VCF")
+        return file.read(16).startswith((VCF_MAGIC, HAPMAP_MAGIC))
 
 
 def inspect_any(files: Sequence[Path]) -> Inspection:

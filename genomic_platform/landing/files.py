@@ -25,8 +25,9 @@ from genomic_platform.program import Program
 
 KINDS = ("genotypes", "trials", "lines", "environments")
 PLINK = (".bed", ".bim", ".fam")
+HAPMAP = (".hmp.txt", ".hmp.txt.gz")
 SUFFIXES = {
-    "genotypes": (".vcf", ".vcf.gz", ".bcf", *PLINK),
+    "genotypes": (".vcf", ".vcf.gz", ".bcf", *PLINK, *HAPMAP),
     "trials": (".csv", ".tsv", ".txt", ".csv.gz"),
     "lines": (".csv", ".tsv", ".txt", ".csv.gz"),
     "environments": (".csv", ".tsv", ".txt", ".csv.gz"),

@@ -111,7 +111,7 @@ def test_unplaced_variants_are_told_apart_by_id(tmp_path: Path) -> None:
 
 
 BAD_VCF = {
-    "not a VCF": ("line_id,season\n1,2\n", "expected a VCF (first line ##fileformat=VCF…) or a PLINK .bed"),
+    "not a VCF": ("line_id,season\n1,2\n", "expected a VCF (first line ##fileformat=VCF…), a PLINK .bed or a HapMap"),
     "empty": ("", "an empty file"),
     "no header line": (HEAD + record("0/0 0/1 1/1"), "then a #CHROM line before the records"),
     "no samples": (HEAD + COLUMNS.removesuffix("\tFORMAT") + "\n1\t5\tm\tA\tG\t.\t.\t.\n", "without a sample"),

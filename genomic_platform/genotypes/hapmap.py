@@ -1,0 +1,138 @@
+"""HapMap text (`.hmp.txt`, plain or gzip) into packed calls, in one pass that checks every line and every call.
+
+Eleven columns come before the lines: `rs#`, `alleles` (`A/C`), `chrom`, `pos`, … A call is one letter (IUPAC: `R` is
+A and G) or two (`AG`); `N` is missing. The first allele named is REF, the second ALT. Variants with more alleles, or
+without a second, are left out and counted. Reference: TASSEL user manual, "HapMap".
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.errors import InputError
+from genomic_platform.genotypes import packing
+from genomic_platform.genotypes.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
+from genomic_platform.genotypes.vcf import truncated, vcf_lines
+
+HAPMAP_MAGIC = b"rs#"
+_FIXED = 11
+_BLOCK_CELLS = 4_000_000
+_HETEROZYGOTES = {frozenset("AC"): "M", frozenset("AG"): "R", frozenset("AT"): "W", frozenset("CG"): "S",
+                  frozenset("CT"): "Y", frozenset("GT"): "K", frozenset("+-"): "0"}
+_WRONG = np.int8(64)
+
+
+def read_hapmap(path: Path) -> GenotypePart:
+    """Calls of one HapMap file. Raises InputError with every problem of the file."""
+    reader = _Reader(path)
+    try:
+        with closing(vcf_lines(path)) as lines:
+            for number, line in lines:
+                if number == 1:
+                    if not reader.header(line.decode("utf-8", errors="replace").split("\t")):
+                        break
+                elif line:
+                    reader.record(number, line)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError([truncated(path, str(error)), *reader.problems.all()]) from error
+    return reader.finish()
+
+
+class _Reader:
+    """State of one pass: problems, tallies, the rows of the block being filled, blocks packed so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.problems = ProblemList(path.name)
+        self.multiallelic, self.one_allele = Tally(), Tally()
+        self.lines: tuple[str, ...] = ()
+        self.rows: list[tuple[str, str, int, str, str]] = []
+        self.block: list[np.ndarray] = []
+        self.packed: list[np.ndarray] = []
+
+    def header(self, columns: list[str]) -> bool:
+        """The lines' names; False when the file cannot be read any further."""
+        self.lines = tuple(name.strip() for name in columns[_FIXED:])
+        if not self.lines:
+            self.problems.add("header", line=1, expected="eleven columns (rs#, alleles, chrom, …), then one a line",
+                              found=f"{len(columns)} columns", repair="export the file again, separated by tabs")
+        if repeated := repeated_names(self.lines):
+            self.problems.add("names", line=1, field="line name", expected="every name once",
+                              found=f"given more than once: {', '.join(map(repr, repeated[:5]))}",
+                              repair="rename or drop the repeated lines")
+        if any(not name or "\ufffd" in name for name in self.lines):
+            self.problems.add("names", line=1, field="line name", expected="names in UTF-8, none empty",
+                              found="an empty name or one that is not UTF-8", repair="rename the lines")
+        return bool(self.lines)
+
+    def record(self, number: int, line: bytes) -> None:
+        columns = line.split(b"\t", _FIXED)
+        name, alleles, chromosome, position = (c.decode("utf-8", errors="replace") for c in (columns + [b""] * 4)[:4])
+        calls = columns[_FIXED:]
+        if not calls or calls[0].count(b"\t") + 1 != len(self.lines):
+            found = 0 if not calls else calls[0].count(b"\t") + 1
+            self.problems.add("fields", line=number, expected=f"{len(self.lines)} calls after eleven columns",
+                              found=f"{found} calls", repair="repair or remove the line")
+            return
+        if not position.strip().isdigit():
+            self.problems.add("position", line=number, field="pos", expected="a whole number of base pairs",
+                              found=repr(position), repair="repair the position, or 0 where it is not known")
+            return
+        named = [a for a in alleles.upper().split("/") if a not in ("", "N", "NA")]
+        if len(named) != 2 or len(set(named)) != 2:
+            (self.multiallelic if len(named) > 2 else self.one_allele).add(name)
+            return
+        dosages = self._dosages(number, calls[0].upper(), *named)
+        if dosages is not None:
+            self.rows.append((name.strip() or ".", chromosome.strip() or "0", int(position), named[0], named[1]))
+            self.block.append(dosages)
+            if len(self.block) * len(self.lines) >= _BLOCK_CELLS:
+                self._pack()
+
+    def _dosages(self, number: int, text: bytes, ref: str, alt: str) -> np.ndarray | None:
+        """ALT counts (N,); every distinct call is looked up once."""
+        calls_N = np.array(text.split(b"\t"))
+        distinct, place_N = np.unique(calls_N, return_inverse=True)
+        dosage_of = np.array([_dosage(call.decode("latin-1").strip(), ref, alt) for call in distinct], dtype=np.int8)
+        wrong = np.flatnonzero(dosage_of[place_N] == _WRONG)
+        if not wrong.size:
+            return dosage_of[place_N]
+        expected = f"{ref}, {alt}, both, a IUPAC letter of them, or N"
+        first = text.split(b"\t")[wrong[0]].decode("latin-1")
+        found = f"{first!r} of {self.lines[wrong[0]]}" + (f" and {wrong.size - 1} more" if wrong.size > 1 else "")
+        self.problems.add("calls", line=number, field="call", expected=expected, found=found,
+                          repair="repair the calls, or write N where they are not known")
+        return None
+
+    def _pack(self) -> None:
+        if self.block:
+            self.packed.append(packing.pack(np.stack(self.block)))
+            self.block = []
+
+    def finish(self) -> GenotypePart:
+        self._pack()
+        if not self.rows and not self.problems:
+            self.problems.add("records", expected="at least one variant with two alleles", found="none",
+                              repair="export the file with genotypes")
+        if self.problems:
+            raise InputError(self.problems.all())
+        variants = pl.DataFrame(self.rows, schema=VARIANT_SCHEMA, orient="row")
+        return GenotypePart(self.problems.file, self.lines, variants, np.concatenate(self.packed),
+                            {"multiallelic": self.multiallelic, "one_allele": self.one_allele})
+
+
+def _dosage(call: str, ref: str, alt: str) -> int:
+    """ALT alleles in a call of one or two letters; −1 missing, `_WRONG` anything else."""
+    if call in ("N", "NN", ".", "", "./."):
+        return packing.MISSING
+    if call == _HETEROZYGOTES.get(frozenset((ref, alt))):
+        return 1
+    pair = call if len(call) == 2 else call * 2 if len(call) == 1 else ""
+    if not pair or any(letter not in (ref, alt) for letter in pair):
+        return int(_WRONG)
+    return sum(letter == alt for letter in pair)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ _BLOCK_CELLS = 4_000_000
 _HETEROZYGOTES = {frozenset("AC"): "M", frozenset("AG"): "R", frozenset("AT"): "W", frozenset("CG"): "S",
                   frozenset("CT"): "Y", frozenset("GT"): "K", frozenset("+-"): "0"}
 _WRONG = np.int8(64)
+_TAB = 9
 
 
 def read_hapmap(path: Path) -> GenotypePart:
@@ -95,13 +97,16 @@ class _Reader:
                 self._pack()
 
     def _dosages(self, number: int, text: bytes, ref: str, alt: str) -> np.ndarray | None:
-        """ALT counts (N,); every distinct call is looked up once."""
-        calls_N = np.array(text.split(b"\t"))
-        distinct, place_N = np.unique(calls_N, return_inverse=True)
-        dosage_of = np.array([_dosage(call.decode("latin-1").strip(), ref, alt) for call in distinct], dtype=np.int8)
-        wrong = np.flatnonzero(dosage_of[place_N] == _WRONG)
+        """ALT counts (N,), None when a call is wrong."""
+        bytes_ = np.frombuffer(text, dtype=np.uint8)
+        if len(bytes_) == 2 * len(self.lines) - 1 and (bytes_[1::2] == _TAB).all():  # one letter a call: the usual file
+            dosage_N = _dosage_of_letter(ref, alt)[bytes_[::2]]
+        else:
+            distinct, place_N = np.unique(np.array(text.split(b"\t")), return_inverse=True)
+            dosage_N = np.array([_dosage(call.decode("latin-1"), ref, alt) for call in distinct], dtype=np.int8)[place_N]
+        wrong = np.flatnonzero(dosage_N == _WRONG)
         if not wrong.size:
-            return dosage_of[place_N]
+            return dosage_N
         expected = f"{ref}, {alt}, both, a IUPAC letter of them, or N"
         first = text.split(b"\t")[wrong[0]].decode("latin-1")
         found = f"{first!r} of {self.lines[wrong[0]]}" + (f" and {wrong.size - 1} more" if wrong.size > 1 else "")
@@ -126,8 +131,14 @@ class _Reader:
                             {"multiallelic": self.multiallelic, "one_allele": self.one_allele})
 
 
+@lru_cache(maxsize=64)
+def _dosage_of_letter(ref: str, alt: str) -> np.ndarray:
+    return np.array([_dosage(chr(code), ref, alt) for code in range(256)], dtype=np.int8)
+
+
 def _dosage(call: str, ref: str, alt: str) -> int:
     """ALT alleles in a call of one or two letters; −1 missing, `_WRONG` anything else."""
+    call = call.strip()
     if call in ("N", "NN", ".", "", "./."):
         return packing.MISSING
     if call == _HETEROZYGOTES.get(frozenset((ref, alt))):

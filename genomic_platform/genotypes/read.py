@@ -37,8 +37,10 @@ _NOTICES = {
 
 @dataclass(frozen=True, eq=False)
 class GenotypeInspection:
-    """What genotype files are: `kind` is `vcf`, `plink`, `hapmap`, several with ` + `, or `unknown`; `table` is None with
-    problems."""
+    """What genotype files are: `kind` is `vcf`, `plink`, `hapmap`, several with ` + `, or `unknown`.
+
+    `table` is None with problems.
+    """
 
     kind: str
     lines: tuple[str, ...]

@@ -103,7 +103,8 @@ class _Reader:
             dosage_N = _dosage_of_letter(ref, alt)[bytes_[::2]]
         else:
             distinct, place_N = np.unique(np.array(text.split(b"\t")), return_inverse=True)
-            dosage_N = np.array([_dosage(call.decode("latin-1"), ref, alt) for call in distinct], dtype=np.int8)[place_N]
+            found = [_dosage(call.decode("latin-1"), ref, alt) for call in distinct]
+            dosage_N = np.array(found, dtype=np.int8)[place_N]
         wrong = np.flatnonzero(dosage_N == _WRONG)
         if not wrong.size:
             return dosage_N

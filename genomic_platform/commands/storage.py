@@ -35,7 +35,7 @@ def gc(folder: Folder, *, older_than: Hours = 1.0, dry_run: Flag = False) -> Non
     found = workspace.store.collect(older_than * 3600, dry_run)
     if found.files and not dry_run:
         workspace.audit.record("deletion", key=f"deletion:{uuid4().hex}", program=program.name,
-                               who=workspace.settings.who, why="garbage collection: nothing reached these contents",
+                               who=workspace.settings.who, why="store gc: contents that this machine need not hold",
                                what={"files": found.files, "bytes": found.bytes})
     out.print(f"{counted(found.files, 'file')}, {found.bytes / 1e6:,.1f} MB "
               + ("would be removed" if dry_run else "removed"))

@@ -12,12 +12,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import NotAvailable
 from genomic_platform.models.line_model import RUN
+from genomic_platform.models.scores import correlation
 from genomic_platform.program import Program
 from genomic_platform.results.card_page import card_page
 from genomic_platform.results.report import published_assets
@@ -192,14 +192,9 @@ def _groups(forward: pl.DataFrame, by: str) -> list[dict[str, Any]]:
     for (label,), rows in forward.filter(pl.col(by).is_not_null()).group_by(by):
         own = rows.group_by("line_id").agg(pl.col("predicted", "observed").mean())
         if own.height >= _MIN_GROUP:
-            found.append(_interval(str(label), _r(own), own.height))
+            found.append(_interval(
+                str(label), correlation(own["predicted"].to_numpy(), own["observed"].to_numpy()), own.height))
     return sorted(found, key=lambda group: group["label"])
-
-
-def _r(rows: pl.DataFrame) -> float | None:
-    if min(rows["predicted"].std() or 0.0, rows["observed"].std() or 0.0) <= 0:  # type: ignore[type-var]
-        return None
-    return float(np.corrcoef(rows["predicted"], rows["observed"])[0, 1])
 
 
 def _interval(label: str, r: float | None, n: int) -> dict[str, Any]:

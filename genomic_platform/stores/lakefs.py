@@ -8,10 +8,10 @@ A content's sha256 travels in its object's user metadata; the server itself know
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, cast
 
 from genomic_platform.errors import CorruptObject, MergeConflict, ObjectNotFound, StoreError
 from genomic_platform.stores import names
@@ -20,10 +20,6 @@ from genomic_platform.stores.lakefs_errors import Answer, answer
 from genomic_platform.stores.objects import Contents
 from genomic_platform.stores.protocol import MAIN, MIGRATED_FROM, MIGRATED_TIME, Change, Collected, Commit, ObjectInfo
 
-if TYPE_CHECKING:
-    pass
-
-T = TypeVar("T")
 _SHA256 = "sha256"
 _COMMIT_ID = 64  # hexadecimal digits
 _SERVER_OWN = ".lakefs."  # begins the keys that the server adds to a commit's metadata
@@ -150,7 +146,7 @@ class LakeFSStore(LakeFSRepository):
     def list(self, ref: str, prefix: str = "") -> list[ObjectInfo]:
         """Objects whose path starts with `prefix`, sorted by path; on a branch, what is staged is included."""
         found = self.pages(f"listing {prefix} at {ref}", self.api.objects_api.list_objects, self._ref(ref),
-                            prefix=prefix, user_metadata=True)
+                           prefix=prefix, user_metadata=True)
         return sorted((self._info(ref, stats) for stats in found), key=lambda info: info.path)
 
     # Commits ----------------------------------------------------------------------------------------------------
@@ -189,7 +185,8 @@ class LakeFSStore(LakeFSRepository):
         try:
             self.ask(doing, self.api.refs_api.merge_into_branch, self.repository, theirs, target, asked)
         except MergeConflict as conflict:
-            paths = [c.path for c in self._differences(target, theirs, "three_dot") if c.type == "conflict"]
+            found = self.pages(doing, self.api.refs_api.diff_refs, target, theirs, type="three_dot")
+            paths = [change.path for change in found if change.type == "conflict"]
             _refuse_conflict(doing, paths, conflict)
         except StoreError as error:
             if "dirty branch" in _answer(error).words:
@@ -241,7 +238,7 @@ class LakeFSStore(LakeFSRepository):
         """Commits from `ref` back along first parents, newest first."""
         page = min(limit or PAGE, PAGE)
         found = self.pages(f"reading the log of {ref}", self.api.refs_api.log_commits, self._ref(ref),
-                            first_parent=True, amount=page)
+                           first_parent=True, amount=page)
         return [_describe(commit) for commit, _ in zip(found, range(limit or 10**9), strict=False)]
 
     def collect(self, older_than_s: float = 3600.0, dry_run: bool = False) -> Collected:
@@ -326,9 +323,6 @@ class LakeFSStore(LakeFSRepository):
         if pending:
             raise StoreError(f"branch {branch}: {len(pending)} uncommitted writes (for example {pending[0]}); commit "
                              "or remove them first")
-
-    def _differences(self, left: str, right: str, kind: str) -> Iterator[Any]:
-        return self.pages(f"comparing {left} and {right}", self.api.refs_api.diff_refs, left, right, type=kind)
 
 
 def _answer(error: StoreError) -> Answer:

@@ -18,6 +18,7 @@ from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.lineage import COLUMNS
 from genomic_platform.errors import InputError, NotAvailable
 from genomic_platform.models.candidate import PROVENANCE, FittedCandidate
+from genomic_platform.models.line_model import FittedLineModel
 from genomic_platform.program import RECIPES
 from genomic_platform.results.answers import predict_lines
 from genomic_platform.results.card_page import card_page
@@ -100,7 +101,8 @@ def scored(small: Small, tmp_path: Path) -> tuple[FittedCandidate, Path]:
 def test_everything_that_is_not_as_in_training_is_named_at_once(published: Published, tmp_path: Path) -> None:
     candidate, _ = scored(published(1), tmp_path)
     assert candidate.provenance is not None
-    panel = candidate.model.panel  # type: ignore[attr-defined]
+    assert isinstance(candidate.model, FittedLineModel)
+    panel = candidate.model.panel
     units = dict(candidate.provenance.units)
     assert candidate.score(panel, units).equals(candidate.values)
     odd = replace(candidate, provenance=replace(candidate.provenance, schema_version=0, allele_coding="REF copies"))
@@ -133,8 +135,9 @@ def test_predict_refuses_another_unit(published: Published, tmp_path: Path) -> N
 def test_a_release_links_its_commit_and_cards_and_a_table_its_columns(published: Published) -> None:
     small = published(1)
     with dg.DagsterInstance.from_config(str(small.workspace.dagster_home)) as instance:
-        released, values = (instance.get_latest_materialization_event(dg.AssetKey(name)).asset_materialization.metadata
-                            for name in ("season_release", "breeding_values"))  # type: ignore[union-attr]
+        found = [instance.fetch_materializations(dg.AssetKey(name), limit=1).records[0].asset_materialization
+                 for name in ("season_release", "breeding_values")]
+    released, values = (event.metadata for event in found if event is not None)
     assert released["commit"].value == small.main.releases()["2019"][-1]
     assert f"/cards/{TRAIT}.v1.html)" in str(released["model_cards"].value)
     lineage = values["dagster/column_lineage"].value

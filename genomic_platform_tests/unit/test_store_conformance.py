@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,8 +213,9 @@ def test_commits_say_who_made_them_and_from_what(store: VersionedStore) -> None:
     assert commit.parents == (store.resolve(MAIN),)
     assert commit.time.tzinfo is not None
     store.write("work", "a", b"2")
+    wrong: Any = {"n": 1}
     with pytest.raises(StoreError, match="'n': expected text"):
-        store.commit("work", "m", {"n": 1})  # type: ignore[dict-item]
+        store.commit("work", "m", wrong)
 
 
 def test_eight_branches_merged_at_once_are_all_there(store: VersionedStore) -> None:

@@ -26,7 +26,8 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
     """Looks at every programme's landing files; acts when they were the same at two looks in a row.
 
     Compares landing digests with the published ones, never times. A label that does not fit the calendar starts nothing
-    and is said in the tick. The cursor keeps each programme's last look and whether it was acted on.
+    and is said in the tick. A programme whose seasons are being run is looked at afterwards: its files may be what that
+    run reads. The cursor keeps each programme's last look and whether it was acted on.
     """
     before: dict[str, dict[str, Any]] = json.loads(context.cursor or "{}")
     after, requests, said = {}, [], []

@@ -17,11 +17,11 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Notice, Problem, counted
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.hapmap import HAPMAP_MAGIC, read_hapmap
-from genomic_platform.genotypes.part import GenotypePart, Tally
-from genomic_platform.genotypes.plink import BED_MAGIC, COMPANIONS, read_plink
+from genomic_platform.genotypes.readers.hapmap import HAPMAP_MAGIC, read_hapmap
+from genomic_platform.genotypes.readers.part import GenotypePart, Tally
+from genomic_platform.genotypes.readers.plink import BED_MAGIC, COMPANIONS, read_plink
 from genomic_platform.genotypes.table import BLOCK, GenotypeTable
-from genomic_platform.genotypes.vcf import BOM, GZIP_MAGIC, VCF_MAGIC, read_vcf, truncated
+from genomic_platform.genotypes.readers.vcf import BOM, GZIP_MAGIC, VCF_MAGIC, read_vcf, truncated
 
 _READERS = {"vcf": read_vcf, "plink": read_plink, "hapmap": read_hapmap}
 _KEY = ["chromosome", "position", "ref", "alt"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genomic_platform.errors import InputError, Problem
-from genomic_platform.genotypes.hapmap import HAPMAP_MAGIC
-from genomic_platform.genotypes.vcf import VCF_MAGIC
+from genomic_platform.genotypes.readers.hapmap import HAPMAP_MAGIC
+from genomic_platform.genotypes.readers.vcf import VCF_MAGIC
 from genomic_platform.landing.files import HAPMAP, PLINK, Landing
 from genomic_platform.landing.inspection import Inspection, inspect_files
 from genomic_platform.phenotypes.delimited import read_delimited

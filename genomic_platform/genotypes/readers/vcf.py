@@ -18,7 +18,7 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
+from genomic_platform.genotypes.readers.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
 
 GZIP_MAGIC, VCF_MAGIC, BOM = b"\x1f\x8b", b"##fileformat=VCF", b"\xef\xbb\xbf"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")

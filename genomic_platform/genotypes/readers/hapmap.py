@@ -18,8 +18,8 @@ import polars as pl
 
 from genomic_platform.errors import InputError
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
-from genomic_platform.genotypes.vcf import truncated, vcf_lines
+from genomic_platform.genotypes.readers.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
+from genomic_platform.genotypes.readers.vcf import truncated, vcf_lines
 
 HAPMAP_MAGIC = b"rs#"
 _FIXED = 11

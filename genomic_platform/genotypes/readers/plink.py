@@ -14,7 +14,7 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.part import VARIANT_SCHEMA, GenotypePart, ProblemList, repeated_names
+from genomic_platform.genotypes.readers.part import VARIANT_SCHEMA, GenotypePart, ProblemList, repeated_names
 
 BED_MAGIC = b"\x6c\x1b"
 COMPANIONS = (".bim", ".fam")

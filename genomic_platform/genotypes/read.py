@@ -20,8 +20,8 @@ from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.readers.hapmap import HAPMAP_MAGIC, read_hapmap
 from genomic_platform.genotypes.readers.part import GenotypePart, Tally
 from genomic_platform.genotypes.readers.plink import BED_MAGIC, COMPANIONS, read_plink
-from genomic_platform.genotypes.table import BLOCK, GenotypeTable
 from genomic_platform.genotypes.readers.vcf import BOM, GZIP_MAGIC, VCF_MAGIC, read_vcf, truncated
+from genomic_platform.genotypes.table import BLOCK, GenotypeTable
 
 _READERS = {"vcf": read_vcf, "plink": read_plink, "hapmap": read_hapmap}
 _KEY = ["chromosome", "position", "ref", "alt"]

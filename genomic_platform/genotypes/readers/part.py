@@ -1,14 +1,16 @@
 """What a reader hands over for one source of genotypes, and the words readers share.
 
-A source is one VCF file or one .bed with its .bim and .fam. Putting sources together, dropping duplicates and naming
-variants belongs in `read.py`.
+A source is one VCF file, or one .bed with its .bim and .fam, … It is read as a stream of chunks, so that a file larger
+than memory can be written to a table. Putting sources together, dropping duplicates and naming variants belongs in
+`read.py`. Axes: N lines, m variants of a chunk, B = ceil(N / 4) bytes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -39,24 +41,63 @@ class Tally:
         self.examples = [*self.examples, *other.examples][:3]
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """Choices a person has when files are read.
+
+    Attributes
+    ----------
+    multiallelic : `drop` leaves out variants with several ALT alleles and counts them; `split` makes one variant of
+        each ALT allele, whose dosage counts that allele only.
+    """
+
+    multiallelic: Literal["drop", "split"] = "drop"
+
+
+class Chunk(NamedTuple):
+    """Some variants of a source: columns of VARIANT_SCHEMA (m rows), and their calls, uint8 (m, B)."""
+
+    variants: pl.DataFrame
+    packed_mB: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
-class GenotypePart:
-    """Calls of one source, in its own order.
+class GenotypeSource:
+    """One source being read.
 
     Attributes
     ----------
     file : name of the source as the user gave it.
     lines : N unique line ids.
-    variants : columns of VARIANT_SCHEMA, M rows; `variant_id` is '.' where the source gives none.
-    packed_MB : uint8 (M, ceil(N / 4)).
-    tallies : what was accepted, by notice code.
+    chunks : the calls in the source's own order, once; `variant_id` is '.' where the source gives none. Raises
+        InputError with every problem of the source at the end of the stream.
+    tallies : what was accepted, by notice code; complete when `chunks` is.
     """
+
+    file: str
+    lines: tuple[str, ...]
+    chunks: Iterator[Chunk]
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class GenotypePart:
+    """Calls of one source read whole, in its own order: `GenotypeSource` with its chunks put together (M variants)."""
 
     file: str
     lines: tuple[str, ...]
     variants: pl.DataFrame
     packed_MB: np.ndarray
     tallies: dict[str, Tally]
+
+
+def collect(source: GenotypeSource) -> GenotypePart:
+    """Read a source to its end. Raises InputError with every problem of it."""
+    chunks = list(source.chunks)
+    empty = np.zeros((0, (len(source.lines) + 3) // 4), dtype=np.uint8)
+    variants = pl.concat([pl.DataFrame(schema=VARIANT_SCHEMA), *(chunk.variants for chunk in chunks)])
+    return GenotypePart(source.file, source.lines, variants,
+                        np.concatenate([empty, *(chunk.packed_mB for chunk in chunks)]), source.tallies)
 
 
 class ProblemList:

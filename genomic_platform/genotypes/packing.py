@@ -16,10 +16,6 @@ _DOSAGE_OF_CODE = np.array([2, MISSING, 1, 0], dtype=np.int8)
 _CODES_OF_BYTE = (np.arange(256, dtype=np.uint8)[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8)) & 3
 _DOSAGES_OF_BYTE = _DOSAGE_OF_CODE[_CODES_OF_BYTE]
 _FOUR_DOSAGES = np.ascontiguousarray(_DOSAGES_OF_BYTE).view("<u4").ravel()  # one word holds four int8 dosages
-_ALT_ALLELES = np.maximum(_DOSAGES_OF_BYTE, 0).sum(axis=1).astype(np.uint8)
-_CALLS = (_DOSAGES_OF_BYTE >= 0).sum(axis=1).astype(np.uint8)
-_HETEROZYGOTES = (_DOSAGES_OF_BYTE == 1).sum(axis=1).astype(np.uint8)
-_COUNT_BLOCK = 4096
 
 
 def n_bytes(n_lines: int) -> int:
@@ -52,12 +48,25 @@ def clear_padding(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
     return cleared_MB
 
 
+def genotype_counts(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
+    """Homozygous reference, heterozygous and homozygous ALT calls of each variant, int64 (3, M), from packed words."""
+    from genomic_platform.genotypes.packing_kernels import count_codes
+
+    counts_3M = np.empty((3, len(packed_MB)), dtype=np.int64)
+    count_codes(np.ascontiguousarray(packed_MB), n_lines, counts_3M)
+    return counts_3M
+
+
 def variant_counts(packed_MB: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per variant: ALT alleles, called lines and heterozygotes, each int64 (M,)."""
-    padding = 4 * packed_MB.shape[1] - n_lines  # padding reads as dosage 2
-    parts = []
-    for start in range(0, packed_MB.shape[0], _COUNT_BLOCK):
-        block_MB = packed_MB[start : start + _COUNT_BLOCK]
-        parts.append([table[block_MB].sum(axis=1, dtype=np.int64) for table in (_ALT_ALLELES, _CALLS, _HETEROZYGOTES)])
-    alt_M, calls_M, het_M = (np.concatenate([np.zeros(0, np.int64), *(p[k] for p in parts)]) for k in range(3))
-    return alt_M - 2 * padding, calls_M - padding, het_M
+    ref_M, het_M, alt_M = genotype_counts(packed_MB, n_lines)
+    return het_M + 2 * alt_M, ref_M + het_M + alt_M, het_M
+
+
+def take_lines(packed_MB: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
+    """Packed calls of some lines, uint8 (M, ceil(len(rows_N) / 4)), in the order of `rows_N` (indices of lines)."""
+    from genomic_platform.genotypes import packing_kernels
+
+    taken_MB = np.empty((len(packed_MB), n_bytes(len(rows_N))), dtype=np.uint8)
+    packing_kernels.take_lines(np.ascontiguousarray(packed_MB), np.asarray(rows_N, dtype=np.int64), taken_MB)
+    return taken_MB

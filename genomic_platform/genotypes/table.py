@@ -1,8 +1,8 @@
-"""The packed genotype table: variants, lines and two bits a call, in memory and as Parquet.
+"""The packed genotype table: variants with their statistics, lines, and two bits a call, in memory or on disk.
 
 Everything that decodes calls goes through `blocks` or `dosages`, so the whole matrix is never decoded by accident.
-File formats of other programs belong in `vcf.py` and `plink.py`, statistics in `qc.py` and `relationship.py`.
-Axes: N lines, M variants, B = ceil(N / 4) bytes; a dosage counts ALT alleles (0, 1, 2; −1 missing).
+Files of other programs belong in `readers/` and `export.py`, the file of the table itself in `table_file.py`.
+Axes: N lines, M variants, m of a block, B = ceil(N / 4) bytes; a dosage counts ALT alleles (0, 1, 2; −1 missing).
 """
 
 from __future__ import annotations
@@ -12,16 +12,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes import packing
-from genomic_platform.schemas.genotypes import GENOTYPE_LINES, GENOTYPES
+from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.regions import variants_in
+from genomic_platform.genotypes.statistics import variant_statistics
+from genomic_platform.genotypes.table_file import TABLE_FILE, CallsOnDisk, read_lines_file, row_group_size, write_table
+from genomic_platform.schemas.genotypes import GENOTYPES
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 4096
 VARIANT_COLUMNS = ("variant_id", "chromosome", "position", "ref", "alt")
-_TABLE_FILE, _LINES_FILE = "genotypes.parquet", "lines.parquet"
+
+#: Boolean mask (M,), indices, variant ids, or a region such as `chr1:1,000-2,000`; None = all.
+Variants: TypeAlias = np.ndarray | Sequence[int] | Sequence[str] | str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +42,22 @@ class GenotypeTable:
     ----------
     variants : contract GENOTYPES without `genotypes`, sorted by (chromosome, position, ref, alt); M rows.
     lines : line ids in the order of the calls; unique.
-    packed_MB : uint8 (M, ceil(N / 4)), read-only, PLINK .bed order with A1 = ALT (see `packing`).
+    calls : uint8 (M, ceil(N / 4)), read-only, PLINK .bed order with A1 = ALT (see `packing`); or the open file.
+
+    Examples
+    --------
+    >>> table = GenotypeTable.open("panel")                                     # doctest: +SKIP
+    >>> table.variants.filter(pl.col("call_rate") < 0.9)                        # doctest: +SKIP
+    >>> table.dosages("chr03:1-2,000,000", lines=["Line_7", "Line_9"])          # doctest: +SKIP
     """
 
     variants: pl.DataFrame
     lines: tuple[str, ...]
-    packed_MB: np.ndarray
+    calls: np.ndarray | CallsOnDisk
 
     @classmethod
     def from_dosages(cls, variants: pl.DataFrame, lines: Sequence[str], dosage_MN: np.ndarray) -> GenotypeTable:
-        """Pack calls, compute frequencies and call rates, and sort.
+        """Pack calls, compute statistics, and sort.
 
         Parameters
         ----------
@@ -65,39 +81,33 @@ class GenotypeTable:
             raise ValueError(f"expected at least one line and no line twice; found {n} with {len(set(lines))} names")
         if packed_MB.shape != (variants.height, packing.n_bytes(n)):
             raise ValueError(f"packed_MB has shape {packed_MB.shape}; expected {(variants.height, packing.n_bytes(n))}")
-        ordered = variants.select(VARIANT_COLUMNS).with_row_index("_row").sort(GENOTYPES.sort_key, maintain_order=True)
-        order_M = ordered["_row"].to_numpy()
-        in_order = bool((order_M[1:] > order_M[:-1]).all())
-        return cls._measured(ordered.drop("_row"), tuple(lines), packed_MB if in_order else packed_MB[order_M])
+        order_M = table_order(variants)
+        if (order_M[1:] > order_M[:-1]).all():
+            return cls._measured(variants, tuple(lines), packed_MB)
+        return cls._measured(variants[order_M], tuple(lines), packed_MB[order_M])
 
     @classmethod
     def _measured(cls, variants: pl.DataFrame, lines: tuple[str, ...], packed_MB: np.ndarray) -> GenotypeTable:
-        alt_M, calls_M, _ = packing.variant_counts(packed_MB, len(lines))
-        frequency_M = np.divide(alt_M, 2 * calls_M, out=np.full(len(alt_M), np.nan), where=calls_M > 0)
-        described = variants.select(VARIANT_COLUMNS).with_columns(
-            pl.col("position").cast(pl.Int64),
-            pl.Series("alt_frequency", frequency_M, dtype=pl.Float64).fill_nan(None),
-            pl.Series("call_rate", calls_M / len(lines), dtype=pl.Float64),
-        )
         packed_MB = np.ascontiguousarray(packed_MB).view()
         packed_MB.flags.writeable = False
-        return cls(described, lines, packed_MB)
+        return cls(described(variants, packed_MB, len(lines)), lines, packed_MB)
 
     @classmethod
-    def open(cls, folder: Path) -> GenotypeTable:
-        """Read what `save` wrote. Raises StoreError when the folder holds another contract or version."""
-        lines = tuple(GENOTYPE_LINES.read(folder / _LINES_FILE)["line_id"])
-        table = GENOTYPES.read(folder / _TABLE_FILE)
-        packed = np.frombuffer(b"".join(table["genotypes"].to_list()), dtype=np.uint8)
-        return cls(table.drop("genotypes"), lines, packed.reshape(table.height, packing.n_bytes(len(lines))))
+    def open(cls, folder: Path | str) -> GenotypeTable:
+        """A table on disk, whose calls are read when they are asked for.
+
+        Raises StoreError when the folder holds another contract or version.
+        """
+        lines = read_lines_file(Path(folder))
+        calls = CallsOnDisk(Path(folder) / TABLE_FILE, packing.n_bytes(len(lines)))
+        return cls(calls.variants(), lines, calls)
 
     def save(self, folder: Path) -> None:
-        """Write genotypes.parquet (row groups of 4,096 variants) and lines.parquet: equal content, equal bytes."""
-        folder.mkdir(parents=True, exist_ok=True)
-        calls = pl.Series("genotypes", [row_B.tobytes() for row_B in self.packed_MB], dtype=pl.Binary)
-        GENOTYPES.write(self.variants.with_columns(calls), folder / _TABLE_FILE, row_group_size=BLOCK,
-                        facts={"ploidy": 2, "coding_digest": self.marker_digest, "n_lines": self.n_lines})
-        GENOTYPE_LINES.write(pl.DataFrame({"line_id": self.lines}, schema=GENOTYPE_LINES.schema), folder / _LINES_FILE)
+        """Write genotypes.parquet (row groups of neighbours) and lines.parquet: equal content, equal bytes."""
+        size = row_group_size(self.n_lines)
+        blocks = ((self.variants[start : start + size], self._rows(start, start + size))
+                  for start in range(0, self.n_variants, size))
+        write_table(folder, self.lines, blocks, table_facts(self.variants, self.n_lines))
 
     @property
     def n_lines(self) -> int:
@@ -108,10 +118,14 @@ class GenotypeTable:
         return self.variants.height
 
     @cached_property
+    def packed_MB(self) -> np.ndarray:
+        """All packed calls in memory, uint8 (M, B); `packed_blocks` streams them."""
+        return self.calls.all() if isinstance(self.calls, CallsOnDisk) else self.calls
+
+    @cached_property
     def marker_digest(self) -> str:
         """sha256 (hex) over variant ids, both alleles and their order: what a dosage column means."""
-        rows = self.variants.select(pl.concat_str("variant_id", "ref", "alt", separator="\t")).to_series()
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return marker_digest(self.variants)
 
     @cached_property
     def _row_of_line(self) -> dict[str, int]:
@@ -129,52 +143,135 @@ class GenotypeTable:
         """ALT frequencies among called genotypes, float64 (M,), 0–1; NaN where nothing is called."""
         return self.variants["alt_frequency"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
+    def packed_blocks(self, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
+        """Pairs (index of the first variant, uint8 (m, B), m ≤ `size`), in table order; a table on disk is streamed."""
+        if isinstance(self.calls, CallsOnDisk) and "packed_MB" not in self.__dict__:
+            yield from self.calls.blocks(size)
+            return
+        for start in range(0, self.n_variants, size):
+            yield start, self.packed_MB[start : start + size]
+
     def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
         """Pairs (index of the first variant, int8 dosages (m, N), m ≤ `size`, −1 missing), in table order."""
-        for start in range(0, self.n_variants, size):
-            yield start, packing.unpack(self.packed_MB[start : start + size], self.n_lines)
+        for start, packed_mB in self.packed_blocks(size):
+            yield start, packing.unpack(packed_mB, self.n_lines)
 
-    def dosages(self, variants: np.ndarray | Sequence[int] | None = None,
-                lines: Sequence[str] | None = None) -> np.ndarray:
-        """Decoded calls, int8 (N, M), −1 missing, in the order asked for.
+    def dosages(self, variants: Variants = None, lines: Sequence[str] | None = None,
+                dtype: type[np.int8] | type[np.float32] = np.int8) -> np.ndarray:
+        """Decoded calls (N, M) in the order asked for: int8 with −1 missing, or float32 with NaN.
+
+        The array is laid out variant by variant (Fortran order), as the calls are.
 
         Parameters
         ----------
-        variants : Boolean mask or indices; None = all.
+        variants : see `Variants`.
         lines : line ids; None = all.
         """
-        wanted_M = self._variant_rows(variants)
+        wanted_M = self.variant_rows(variants)
         rows_N = None if lines is None else self.line_rows(lines)
-        dosage_NM = np.empty((self.n_lines if rows_N is None else len(rows_N), len(wanted_M)), dtype=np.int8)
-        for start in range(0, len(wanted_M), BLOCK):
-            block_MN = packing.unpack(self.packed_MB[wanted_M[start : start + BLOCK]], self.n_lines)
-            dosage_NM[:, start : start + BLOCK] = (block_MN if rows_N is None else block_MN[:, rows_N]).T
-        return dosage_NM
+        dosage_MN = np.empty((len(wanted_M), self.n_lines if rows_N is None else len(rows_N)), dtype=dtype)
 
-    def select(self, variants: np.ndarray | Sequence[int] | None = None,
-               lines: Sequence[str] | None = None) -> GenotypeTable:
-        """The table of some variants (mask or indices; they stay in table order) and some lines (in the order given).
+        def decode(start: int) -> None:
+            packed_mB = self._rows_at(wanted_M[start : start + BLOCK])
+            block_mN = packing.unpack(packed_mB if rows_N is None else packing.take_lines(packed_mB, rows_N),
+                                      dosage_MN.shape[1])
+            out_mN = dosage_MN[start : start + BLOCK]
+            out_mN[:] = block_mN
+            if dtype is np.float32:
+                out_mN[block_mN < 0] = np.nan
 
-        Frequencies and call rates are those of the lines kept. Raises ValueError for unknown or repeated lines.
+        threads = 1 if isinstance(self.calls, CallsOnDisk) else None
+        for _ in in_order(decode, range(0, len(wanted_M), BLOCK), threads):
+            pass
+        return dosage_MN.T
+
+    def to_torch(self, variants: Variants = None, lines: Sequence[str] | None = None,
+                 device: str = "cpu") -> torch.Tensor:
+        """Decoded calls as a tensor int8 (N, M), −1 missing: packed calls go to the device and are unpacked there."""
+        from genomic_platform.genotypes.device import to_device_dosages
+
+        packed_MB = self._rows_at(self.variant_rows(variants))
+        if lines is not None:
+            packed_MB = packing.take_lines(packed_MB, self.line_rows(lines))
+        return to_device_dosages(packed_MB, self.n_lines if lines is None else len(lines), device).T
+
+    def select(self, variants: Variants = None, lines: Sequence[str] | None = None) -> GenotypeTable:
+        """The table of some variants (see `Variants`; they stay in table order) and some lines (in the order given).
+
+        Statistics are those of the lines kept. Raises ValueError for unknown or repeated lines or variants.
         """
-        wanted_M = np.unique(self._variant_rows(variants))
-        packed_MB = self.packed_MB[wanted_M]
+        wanted_M = np.unique(self.variant_rows(variants))
+        packed_MB = self._rows_at(wanted_M)
         if lines is None:
-            return self._measured(self.variants[wanted_M], self.lines, packed_MB)
+            packed_MB = np.ascontiguousarray(packed_MB).view()
+            packed_MB.flags.writeable = False
+            return GenotypeTable(self.variants[wanted_M], self.lines, packed_MB)
         rows_N = self.line_rows(lines)
         if len(rows_N) == 0 or len(np.unique(rows_N)) != len(rows_N):
             raise ValueError("expected at least one line and no line twice")
-        parts = [packing.pack(packing.unpack(packed_MB[start : start + BLOCK], self.n_lines)[:, rows_N])
-                 for start in range(0, len(packed_MB), BLOCK)]
-        empty = np.zeros((0, packing.n_bytes(len(rows_N))), dtype=np.uint8)
-        return self._measured(self.variants[wanted_M], tuple(lines), np.concatenate([empty, *parts]))
+        return self._measured(self.variants[wanted_M], tuple(lines), packing.take_lines(packed_MB, rows_N))
 
-    def _variant_rows(self, variants: np.ndarray | Sequence[int] | None) -> np.ndarray:
+    def variant_rows(self, variants: Variants) -> np.ndarray:
+        """Indices of the variants asked for, int64. Raises ValueError for a mask of the wrong length or unknown ids."""
         if variants is None:
             return np.arange(self.n_variants)
+        if isinstance(variants, str):
+            return variants_in(self.variants, variants)
         wanted = np.asarray(variants)
         if wanted.dtype == bool:
             if wanted.shape != (self.n_variants,):
                 raise ValueError(f"variant mask has shape {wanted.shape}; expected {(self.n_variants,)}")
             return np.flatnonzero(wanted)
-        return wanted.astype(np.int64)
+        if wanted.dtype.kind not in "UO":
+            return wanted.astype(np.int64)
+        row_of = dict(zip(self.variants["variant_id"], range(self.n_variants), strict=True))
+        if missing := [name for name in wanted.tolist() if name not in row_of]:
+            raise ValueError(f"{len(missing)} variants are not in the table: {', '.join(missing[:5])}")
+        return np.array([row_of[name] for name in wanted.tolist()], dtype=np.int64)
+
+    def _rows(self, start: int, stop: int) -> np.ndarray:
+        return self._rows_at(np.arange(start, min(stop, self.n_variants)))
+
+    def _rows_at(self, wanted_M: np.ndarray) -> np.ndarray:
+        """Packed calls at indices in any order; a contiguous run of a table in memory is a view."""
+        if isinstance(self.calls, CallsOnDisk) and "packed_MB" not in self.__dict__:
+            distinct_K, place_M = np.unique(wanted_M, return_inverse=True)
+            rows_KB = self.calls.rows(distinct_K)
+            return rows_KB if len(distinct_K) == len(wanted_M) and (place_M[1:] > place_M[:-1]).all() \
+                else rows_KB[place_M]
+        if len(wanted_M) and wanted_M[-1] - wanted_M[0] + 1 == len(wanted_M) and (np.diff(wanted_M) == 1).all():
+            return self.packed_MB[wanted_M[0] : wanted_M[-1] + 1]
+        return self.packed_MB[wanted_M]
+
+
+def described(variants: pl.DataFrame, packed_MB: np.ndarray, n_lines: int) -> pl.DataFrame:
+    """The contract's columns of variants, with statistics computed from their calls."""
+    return variants.select(VARIANT_COLUMNS).with_columns(
+        pl.col("position").cast(pl.Int64)).hstack(variant_statistics(packed_MB, n_lines))
+
+
+def table_facts(variants: pl.DataFrame, n_lines: int) -> dict[str, str | int]:
+    """What the footer says of the whole table."""
+    return {"ploidy": 2, "coding_digest": marker_digest(variants), "n_lines": n_lines}
+
+
+def marker_digest(variants: pl.DataFrame) -> str:
+    """sha256 (hex) over variant ids, both alleles and their order."""
+    rows = variants.select(pl.concat_str("variant_id", "ref", "alt", separator="\t").str.join("\n")).item()
+    return hashlib.sha256((rows or "").encode()).hexdigest()
+
+
+def table_order(variants: pl.DataFrame) -> np.ndarray:
+    """Indices that sort variants by the contract's key; equal keys keep their order.
+
+    Files are usually sorted by position within chromosomes that only come in another order: then runs are moved.
+    """
+    runs = variants.select(pl.col("chromosome").rle().struct.unnest())
+    position_M = variants["position"].to_numpy()
+    start_R = np.cumsum([0, *runs["len"]]).tolist()
+    rising_M = position_M[1:] > position_M[:-1]
+    rising_M[np.array(start_R[1:-1], dtype=np.int64) - 1] = True
+    if runs["value"].n_unique() == runs.height and rising_M.all():
+        order_R = runs["value"].arg_sort().to_list()
+        return np.concatenate([np.arange(0), *(np.arange(start_R[r], start_R[r + 1]) for r in order_R)])
+    return variants.select(pl.arg_sort_by(GENOTYPES.sort_key, maintain_order=True)).to_series().to_numpy()

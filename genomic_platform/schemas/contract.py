@@ -75,20 +75,27 @@ class TableContract:
 
         Equal content gives equal bytes.
         """
-        footer = {"contract": self.name, "schema_version": self.schema_version, "sort_key": list(self.sort_key),
-                  "columns": {c.name: {"unit": c.unit, "meaning": c.meaning, "nullable": c.nullable}
-                              for c in self.columns}, **(facts or {})}
-        self.conform(table).write_parquet(path, row_group_size=row_group_size,
-                                          metadata={FOOTER_KEY: json.dumps(footer, sort_keys=True)})
+        self.conform(table).write_parquet(path, row_group_size=row_group_size, metadata=self.footer(facts))
+
+    def footer(self, facts: Mapping[str, str | int] | None = None) -> dict[str, str]:
+        """The contract and `facts` about the whole table, as the key and value of a Parquet footer."""
+        content = {"contract": self.name, "schema_version": self.schema_version, "sort_key": list(self.sort_key),
+                   "columns": {c.name: {"unit": c.unit, "meaning": c.meaning, "nullable": c.nullable}
+                               for c in self.columns}, **(facts or {})}
+        return {FOOTER_KEY: json.dumps(content, sort_keys=True)}
 
     def read(self, path: Path) -> pl.DataFrame:
         """Read a file written by `write`. Raises StoreError when it holds another contract or version."""
+        self.require(path)
+        return pl.read_parquet(path)
+
+    def require(self, path: Path) -> None:
+        """Raises StoreError when a file holds another contract or version than this one."""
         footer = json.loads(pl.read_parquet_metadata(path).get(FOOTER_KEY, "{}"))
         found = (footer.get("contract"), footer.get("schema_version"))
         if found != (self.name, self.schema_version):
             raise StoreError(f"{path}: expected table {self.name} version {self.schema_version}, found {found[0]} "
                              f"version {found[1]}; replay the season that wrote it (`run --force`)")
-        return pl.read_parquet(path)
 
 
 def column_table(contracts: Sequence[TableContract]) -> pl.DataFrame:

@@ -11,14 +11,20 @@ _VARIANT = (
     Column("position", pl.Int64, "position, 1-based", unit="bp"),
     Column("ref", pl.String, "reference allele"),
     Column("alt", pl.String, "counted allele"),
+    Column("hom_ref", pl.Int64, "lines homozygous for REF", unit="lines"),
+    Column("heterozygous", pl.Int64, "heterozygous lines", unit="lines"),
+    Column("hom_alt", pl.Int64, "lines homozygous for ALT", unit="lines"),
     Column("alt_frequency", pl.Float64, "ALT allele frequency among called genotypes", unit="0–1", nullable=True),
     Column("call_rate", pl.Float64, "share of lines with a call", unit="0–1"),
+    Column("heterozygosity", pl.Float64, "share of called genotypes that are heterozygous", unit="0–1", nullable=True),
+    Column("hwe_p_value", pl.Float64, "exact test of Hardy–Weinberg proportions (outbred)", unit="0–1", nullable=True),
 )
 
 GENOTYPES = TableContract(
     "genotypes",
     (*_VARIANT, Column("genotypes", pl.Binary, "ceil(n_lines / 4) bytes, two bits a call, PLINK .bed order")),
     sort_key=("chromosome", "position", "ref", "alt"),
+    schema_version=2,
     unique=False,
 )
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from genomic_platform.errors import InputError
-from genomic_platform.genotypes.read import inspect_genotypes, read_genotypes
+from genomic_platform.genotypes.read import inspect_genotypes, read_batches, read_genotypes
+from genomic_platform.genotypes.readers.part import ReadOptions
 from genomic_platform.genotypes.table import GenotypeTable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -111,7 +112,7 @@ def test_unplaced_variants_are_told_apart_by_id(tmp_path: Path) -> None:
 
 
 BAD_VCF = {
-    "not a VCF": ("line_id,season\n1,2\n", "expected a VCF (first line ##fileformat=VCF…), a PLINK .bed or a HapMap"),
+    "not a VCF": ("line_id,season\n1,2\n", "expected a VCF (first line ##fileformat=VCF…), a PLINK .bed or .pgen"),
     "empty": ("", "an empty file"),
     "no header line": (HEAD + record("0/0 0/1 1/1"), "then a #CHROM line before the records"),
     "no samples": (HEAD + COLUMNS.removesuffix("\tFORMAT") + "\n1\t5\tm\tA\tG\t.\t.\t.\n", "without a sample"),
@@ -122,8 +123,6 @@ BAD_VCF = {
     "cut line": (GOOD + "1\t12\tm3\tA\tG\t.\t.\t.\tGT\t0/0", "x.vcf, line 6: 10 columns; expected 12 tab-separated"),
     "few columns": (vcf("1\t12\tm3\n", record("0/0 0/1 1/1")), "x.vcf, line 4: 3 columns"),
     "position": (vcf(record("0/0 0/1 1/1", position="1e3")), "line 4: POS is '1e3'; expected a whole number"),
-    "haploid": (vcf(record("0/0 1 1/1")), "line 4: GT of b is '1'; expected a diploid call such as 0/1"),
-    "haploid with depth": (vcf(record("0/0:1 1:3 1/1:2", form="GT:DP")), "this call is haploid"),
     "polyploid": (vcf(record("0/0/1/1 0/0/0/1 0/0/0/0")), "this call is polyploid (4 alleles)"),
     "unreadable call": (vcf(record("0/0 A/G 1/1")), "line 4: GT of b is 'A/G'; expected two of the alleles"),
     "allele out of range": (vcf(record("0/0 0/2 1/1")), "line 4: GT of b is '0/2'"),
@@ -144,18 +143,19 @@ def test_a_bad_vcf_stops_with_its_message(tmp_path: Path, case: str) -> None:
     assert all(p.file == "x.vcf" and p.repair and p.expected for p in refused.value.problems)
     inspection = inspect_genotypes([path])
     assert inspection.problems == list(refused.value.problems)
-    assert inspection.table is None
+    assert inspection.batches == {}
 
 
 def test_all_problems_of_a_file_come_in_one_report(tmp_path: Path) -> None:
     text = vcf(record("0/0 0/1 1/1", position="x"), record("0/0 0/1"), record("0/0 0/1 z/z", position=7))
     with pytest.raises(InputError) as refused:
         read_genotypes([put(tmp_path, "x.vcf", text), tmp_path / "gone.vcf"])
-    assert {(p.file, p.line) for p in refused.value.problems} == {("x.vcf", 4), ("x.vcf", 5), ("gone.vcf", None)}
+    assert {(p.file, p.line) for p in refused.value.problems} == {
+        ("x.vcf", 4), ("x.vcf", 5), ("x.vcf", 6), ("gone.vcf", None)}
 
 
 def test_many_problems_of_one_kind_are_counted(tmp_path: Path) -> None:
-    text = vcf(*[record("0 1 1", position=i) for i in range(1, 101)])
+    text = vcf(*[record("0/0 z/1 1/1", position=i) for i in range(1, 101)])
     with pytest.raises(InputError) as refused:
         read_genotypes([put(tmp_path, "x.vcf", text)])
     assert len(refused.value.problems) == 21
@@ -201,16 +201,32 @@ def test_the_same_lines_on_other_chromosomes_are_one_batch(tmp_path: Path) -> No
     assert inspect_genotypes([first, second]).n_variants == 3
 
 
-@pytest.mark.parametrize(("second", "message"), [
-    (vcf(record("0/0 0/1 1/1", chromosome="2"), samples="a b d"), "1 are missing (c), 1 are only here (d)"),
-    (GOOD, "chromosome 1 too, with 2 variants in both"),
-    (vcf(record("0/0 0/1 1/1", position=99)), "chromosome 1 too, with 0 variants in both"),
-])
-def test_files_that_are_no_parts_of_one_batch_are_refused(tmp_path: Path, second: str, message: str) -> None:
-    with pytest.raises(InputError) as refused:
-        read_genotypes([put(tmp_path, "first.vcf", GOOD), put(tmp_path, "second.vcf", second)])
-    assert message in str(refused.value)
-    assert refused.value.problems[0].file == "second.vcf"
+@pytest.mark.parametrize("second", [
+    vcf(record("0/0 0/1 1/1", chromosome="2"), samples="a b d"),
+    GOOD,
+    vcf(record("0/0 0/1 1/1", position=99)),
+], ids=["other lines", "the same variants", "the same chromosome"])
+def test_files_that_are_no_parts_of_one_batch_are_batches_of_their_own(tmp_path: Path, second: str) -> None:
+    files = [put(tmp_path, "first.vcf", GOOD), put(tmp_path, "second.vcf", second)]
+    batches, _ = read_batches(files)
+    assert list(batches) == ["first.vcf", "second.vcf"]
+    assert calls_by_variant(batches["first.vcf"]) == {"m1": [0, 1, 2], "m2": [2, -1, 0]}
+
+
+def test_haploid_calls_are_homozygous_and_counted(tmp_path: Path) -> None:
+    text = vcf(record("0/0 1 1/1"), record("0:1 1:3 .:2", position=6, name="m2", form="GT:DP"))
+    table, notices = read_genotypes([put(tmp_path, "x.vcf", text)])
+    assert calls_by_variant(table) == {"m1": [0, 2, 2], "m2": [0, 2, -1]}
+    assert [(n.code, n.count) for n in notices] == [("haploid", 3)]
+
+
+def test_multiallelic_variants_are_split_when_asked(tmp_path: Path) -> None:
+    text = vcf(record("0/0 0/1 1/1"), record("1/2 0/2 ./1", position=6, name="m2", alt="G,T"),
+               record("1/1 0/0 0/1", position=7, name="m3"))
+    table, notices = read_genotypes([put(tmp_path, "x.vcf", text)], options=ReadOptions(multiallelic="split"))
+    assert calls_by_variant(table) == {
+        "m1": [0, 1, 2], "1:6:A:G": [1, 0, -1], "1:6:A:T": [1, 1, -1], "m3": [2, 0, 1]}
+    assert {n.code: n.count for n in notices} == {"half_calls": 1, "repeated_ids": 2}
 
 
 @pytest.fixture

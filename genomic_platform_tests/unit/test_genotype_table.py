@@ -91,7 +91,7 @@ def test_opening_another_table_names_what_was_found(tmp_path: Path) -> None:
     table, _ = random_table()
     table.save(tmp_path)
     (tmp_path / "genotypes.parquet").write_bytes((tmp_path / "lines.parquet").read_bytes())
-    with pytest.raises(StoreError, match="expected table genotypes version 1, found genotype_lines"):
+    with pytest.raises(StoreError, match="expected table genotypes version 2, found genotype_lines"):
         GenotypeTable.open(tmp_path)
 
 

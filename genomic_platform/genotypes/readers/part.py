@@ -54,6 +54,9 @@ class ReadOptions:
     multiallelic: Literal["drop", "split"] = "drop"
 
 
+AS_USUAL = ReadOptions()
+
+
 class Chunk(NamedTuple):
     """Some variants of a source: columns of VARIANT_SCHEMA (m rows), and their calls, uint8 (m, B)."""
 

@@ -1,16 +1,14 @@
 """VCF text, plain or gzip or bgzip, into packed calls in one pass that checks every line and every call.
 
-Only GT is read, the first allele of ALT is counted, records with several ALT alleles are left out and counted.
-The pass is our own because a VCF library that meets an unreadable call prints to stderr and may end the process,
-and because checking a call costs as much as decoding it. Reference: VCF 4.3 specification (samtools/hts-specs).
+Only GT is read, dosages count ALT. The pass is our own because a VCF library that meets an unreadable call prints to
+stderr and may end the process, and because checking a call costs as much as decoding it: the loops are in
+`vcf_kernels.py`; here is what they found in words. Reference: VCF 4.3 specification (samtools/hts-specs).
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,200 +16,232 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.readers.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
+from genomic_platform.genotypes.readers.part import (
+    AS_USUAL,
+    VARIANT_SCHEMA,
+    Chunk,
+    GenotypeSource,
+    ProblemList,
+    ReadOptions,
+    Tally,
+    repeated_names,
+)
+from genomic_platform.genotypes.readers.text import DAMAGED, line_blocks, truncated
 
-GZIP_MAGIC, VCF_MAGIC, BOM = b"\x1f\x8b", b"##fileformat=VCF", b"\xef\xbb\xbf"
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+VCF_MAGIC = b"##fileformat=VCF"
 _FIXED = 9  # columns before the first sample
-_BLOCK_CELLS = 4_000_000
-
-#: What a GT character adds: an allele, '.' (−8), anything else (64); a sum of two then says what the call is.
-_ALLELE = np.full(256, 64, dtype=np.int8)
-_ALLELE[list(b"01.")] = (0, 1, -8)
-_SEPARATOR = np.isin(np.arange(256), list(b"/|"))
-_END = np.isin(np.arange(256), list(b"\t:"))
-_TAB, _DOT = 9, ord(".")
+_LINE = ord("\n")
 
 
-def read_vcf(path: Path) -> GenotypePart:
-    """Calls of one VCF. Raises InputError with every problem of the file."""
-    reader = _VcfReader(path)
+def open_vcf(path: Path, options: ReadOptions = AS_USUAL) -> GenotypeSource:
+    """A VCF, its header read. Raises InputError for a wrong header, at the end of its chunks for everything else."""
+    reader = _VcfReader(path, options)
+    blocks = line_blocks(path)
     try:
-        with closing(vcf_lines(path)) as lines:
-            if reader.read_header(lines):
-                reader.read_records(lines)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        rest = reader.read_header(blocks)
+    except DAMAGED as error:
         raise InputError([truncated(path, str(error)), *reader.problems.all()]) from error
-    return reader.finish()
-
-
-def vcf_lines(path: Path) -> Generator[tuple[int, bytes], None, None]:
-    """Numbered lines without their end. Raises EOFError when a bgzip file lacks its end marker."""
-    with open(path, "rb") as raw:
-        head = raw.read(18)
-        zipped = head.startswith(GZIP_MAGIC)
-        if zipped and head[12:14] == b"BC":
-            raw.seek(max(-len(_BGZF_END), -path.stat().st_size), 2)
-            if raw.read() != _BGZF_END:
-                raise EOFError("the end marker that bgzip writes is missing")
-    with gzip.open(path, "rb") if zipped else open(path, "rb") as source:
-        for number, line in enumerate(source, start=1):
-            yield number, (line.removeprefix(BOM) if number == 1 else line).rstrip(b"\r\n")
-
-
-def truncated(path: Path, why: str) -> Problem:
-    """The problem of a compressed file that ends early or whose checksum fails."""
-    return Problem(path.name, "a complete gzip or bgzip file", f"a truncated or damaged one ({why})",
-                   "copy or download the file again, or compress it again from its source")
+    return GenotypeSource(path.name, reader.lines, reader.chunks(chain([rest], blocks)), reader.tallies)
 
 
 class _VcfReader:
-    """State of one pass: problems and tallies, the records of the block being filled, blocks packed so far."""
+    """State of one pass: problems and tallies, how many lines and records are behind."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self.path, self.options = path, options
         self.problems = ProblemList(path.name)
-        self.multiallelic, self.half_calls = Tally(), Tally()
+        self.tallies = {code: Tally() for code in ("multiallelic", "half_calls", "haploid")}
         self.lines: tuple[str, ...] = ()
-        self.variants: list[pl.DataFrame] = []
-        self.packed: list[np.ndarray] = []
-        self.rows: list[tuple[str, str, int, str, str]] = []
-        self.plain: list[tuple[int, int, bytes]] = []  # row in block, line number, GT columns of four bytes each
-        self.other: list[tuple[int, int, bytes]] = []
-        self.n_records = 0
+        self.n_lines_read = self.n_records = self.n_variants = 0
 
-    def read_header(self, lines: Iterator[tuple[int, bytes]]) -> bool:
-        """Sample names from the #CHROM line; False when the file cannot be read any further."""
-        for number, line in lines:
-            if number == 1 and not line.startswith(VCF_MAGIC):
-                break
-            if line.startswith(b"##"):
-                continue
-            if not line.startswith(b"#CHROM"):
-                break
-            return self._samples(number, line)
-        self.problems.add("header", expected="a VCF: ##fileformat=VCF…, then a #CHROM line before the records",
-                          found="a file without that header", repair="give a VCF (.vcf, .vcf.gz) or a PLINK .bed file")
-        return False
+    def read_header(self, blocks: Iterator[np.ndarray]) -> np.ndarray:
+        """Sample names from the #CHROM line; what follows it in its block."""
+        for text in blocks:
+            block, start = text.tobytes(), 0
+            while start < len(block):
+                end = block.index(b"\n", start)
+                line = block[start:end].rstrip(b"\r")
+                start = end + 1
+                self.n_lines_read += 1
+                if self.n_lines_read == 1 and not line.startswith(VCF_MAGIC):
+                    raise self._no_header()
+                if line.startswith(b"#CHROM"):
+                    self._samples(line)
+                    return text[start:]
+                if not line.startswith(b"##"):
+                    raise self._no_header()
+        raise self._no_header()
 
-    def _samples(self, number: int, line: bytes) -> bool:
+    def _no_header(self) -> InputError:
+        return InputError([Problem(self.path.name, "a VCF: ##fileformat=VCF…, then a #CHROM line before the records",
+                                   "a file without that header", "give a VCF (.vcf, .vcf.gz) or a PLINK .bed file")])
+
+    def _samples(self, line: bytes) -> None:
         columns = line.decode("utf-8", errors="replace").split("\t")
         self.lines = tuple(columns[_FIXED:])
+        where = {"line": self.n_lines_read}
         if not self.lines:
-            self.problems.add("samples", line=number, field="#CHROM line", expected="FORMAT and then one column a line",
+            self.problems.add("samples", **where, field="#CHROM line", expected="FORMAT and then one column a line",
                               found=f"{len(columns)} columns without a sample",
                               repair="export the VCF with genotypes (not sites only)")
         if repeated := repeated_names(self.lines):
             shown = ", ".join(map(repr, repeated[:5]))
-            self.problems.add("samples", line=number, field="sample name", expected="every sample name once",
+            self.problems.add("samples", **where, field="sample name", expected="every sample name once",
                               found=f"given more than once: {shown} ({len(repeated)} names)",
                               repair="rename or drop the repeated samples (bcftools reheader -s, bcftools view -s)")
         if any(not name.strip() or "\ufffd" in name for name in self.lines):
-            self.problems.add("samples", line=number, field="sample name", expected="names in UTF-8, none empty",
+            self.problems.add("samples", **where, field="sample name", expected="names in UTF-8, none empty",
                               found="an empty name or one that is not UTF-8", repair="rename the samples")
-        return bool(self.lines)
+        if not self.lines:
+            raise InputError(self.problems.all())
 
-    def read_records(self, lines: Iterator[tuple[int, bytes]]) -> None:
-        block = max(64, min(4096, _BLOCK_CELLS // len(self.lines)))
-        for number, line in lines:
-            if line:
-                self.n_records += 1
-                self._record(number, line.split(b"\t", _FIXED))
-                if len(self.rows) >= block:
-                    self._pack()
-        self._pack()
+    def chunks(self, blocks: Iterator[np.ndarray]) -> Iterator[Chunk]:
+        """The calls, a block of text at a time; InputError with every problem at the end."""
+        try:
+            for text in blocks:
+                if len(text):
+                    chunk = self._chunk(text)
+                    if chunk.variants.height:
+                        self.n_variants += chunk.variants.height
+                        yield chunk
+        except DAMAGED as error:
+            raise InputError([truncated(self.path, str(error)), *self.problems.all()]) from error
+        self._finish()
 
-    def _record(self, number: int, fields: list[bytes]) -> None:
-        n_columns = len(fields) if len(fields) <= _FIXED else _FIXED + 1 + fields[_FIXED].count(b"\t")
-        if n_columns != _FIXED + len(self.lines):
-            self.problems.add("columns", line=number, expected=f"{_FIXED + len(self.lines)} tab-separated columns",
-                              found=f"{n_columns} columns", repair="the line is cut or damaged: export the file again")
-            return
-        chromosome, position, name, ref, alt = (f.decode("utf-8", errors="replace") for f in fields[:5])
-        form, calls = fields[8], fields[_FIXED]
-        if not (position.isascii() and position.isdigit() and len(position) <= 12):
-            self.problems.add("position", line=number, field="POS", expected="a whole number", found=repr(position),
+    def _chunk(self, text: np.ndarray, most: int = 0) -> Chunk:
+        """The calls of a block of whole lines; `most` records are in it (0: as many as well-formed ones can be)."""
+        from genomic_platform.genotypes.readers import vcf_kernels as kernels
+
+        most = most or len(text) // (2 * (_FIXED + len(self.lines))) + 1
+        fields_RF = np.empty((most, kernels.N_FIELDS + 1), dtype=np.int64)
+        position_R = np.empty(most, dtype=np.int64)
+        record_RK = np.empty((most, 8), dtype=np.int64)
+        packed_RB = np.empty((most, packing.n_bytes(len(self.lines))), dtype=np.uint8)
+        n, n_lines = kernels.scan(text, len(self.lines), fields_RF, position_R, record_RK, packed_RB)
+        if n < 0:  # lines that are cut: more of them than whole ones would be
+            return self._chunk(text, int(np.count_nonzero(text == _LINE)))
+        record_RK, fields_RF, position_R = record_RK[:n], fields_RF[:n], position_R[:n]
+        status_R = record_RK[:, kernels.STATUS]
+        self.n_records += n
+        packed_R = (status_R == kernels.PACKED) & (position_R >= 0)
+        usual = slice(None) if packed_R.all() else packed_R
+        chunk = Chunk(_variants(text, fields_RF[usual], position_R[usual]), packed_RB[:n][usual])
+        special_R = ~packed_R | (record_RK[:, kernels.HALF] > 0) | (record_RK[:, kernels.HAPLOID] > 0)
+        split = {int(r): alleles for r in np.flatnonzero(special_R)
+                 if (alleles := self._special(text, fields_RF[r], int(position_R[r]), record_RK[r])) is not None}
+        self.n_lines_read += n_lines
+        return _put_in(chunk, np.flatnonzero(packed_R), split) if split else chunk
+
+    def _special(self, text: np.ndarray, field_F: np.ndarray, position: int, record_K: np.ndarray) -> Chunk | None:
+        """A record that is not simply packed: counted, said as a problem, or split into the chunk returned."""
+        from genomic_platform.genotypes.readers import vcf_kernels as kernels
+
+        status, line = int(record_K[kernels.STATUS]), self.n_lines_read + int(record_K[kernels.LINE]) + 1
+        if status == kernels.COLUMNS:
+            self.problems.add("columns", line=line, expected=f"{_FIXED + len(self.lines)} tab-separated columns",
+                              found=f"{record_K[kernels.N_COLUMNS]} columns",
+                              repair="the line is cut or damaged: export the file again")
+            return None
+        fields = text[field_F[0] : field_F[_FIXED] - 1].tobytes().decode("utf-8", errors="replace").split("\t")
+        chromosome, written, name, ref, alt = fields[:5]
+        shown = name if name != "." else f"{chromosome}:{written}"
+        if position < 0:
+            self.problems.add("position", line=line, field="POS", expected="a whole number", found=repr(written),
                               repair="correct the position")
-        if form != b"GT" and not form.startswith(b"GT:"):
-            self.problems.add("format", line=number, field="FORMAT", expected="GT as the first FORMAT key",
-                              found=repr(form.decode(errors="replace")), repair="export the VCF with GT (hard calls)")
-        elif "," in alt:
-            self.multiallelic.add(name if name != "." else f"{chromosome}:{position}")
-        elif not self.problems:
-            same_width = form == b"GT" and len(calls) == 4 * len(self.lines) - 1
-            (self.plain if same_width else self.other).append((len(self.rows), number, calls))
-            self.rows.append((name, chromosome, int(position), ref, alt))
+        if status == kernels.FORMAT:
+            self.problems.add("format", line=line, field="FORMAT", expected="GT as the first FORMAT key",
+                              found=repr(fields[8]), repair="export the VCF with GT (hard calls)")
+        elif status in (kernels.PLOIDY, kernels.CALL):
+            self._refuse_call(line, text, record_K)
+        elif status == kernels.PACKED:
+            self._tally(shown, record_K)
+        elif self.options.multiallelic == "drop":
+            self.tallies["multiallelic"].add(shown)
+        elif position >= 0:
+            rows = [(name, chromosome, position, ref, allele) for allele in alt.split(",")]
+            return self._split(text, pl.DataFrame(rows, schema=VARIANT_SCHEMA, orient="row"), shown, line, record_K)
+        return None
 
-    def _pack(self) -> None:
-        dosage_MN = np.full((len(self.rows), len(self.lines)), packing.MISSING, dtype=np.int8)
-        if self.plain:
-            self._decode_plain(dosage_MN)
-        for row, number, calls in self.other:
-            dosage_MN[row] = self._decode_line(row, number, calls)
-        self.variants.append(pl.DataFrame(self.rows, schema=VARIANT_SCHEMA, orient="row"))
-        self.packed.append(packing.pack(dosage_MN))
-        self.rows, self.plain, self.other = [], [], []
+    def _tally(self, shown: str, record_K: np.ndarray) -> None:
+        from genomic_platform.genotypes.readers import vcf_kernels as kernels
 
-    def _decode_plain(self, dosage_MN: np.ndarray) -> None:
-        text = b"".join(calls + b"\t" for _, _, calls in self.plain)
-        chars_MN4 = np.frombuffer(text, dtype=np.uint8).reshape(len(self.plain), len(self.lines), 4)
-        sum_MN = _ALLELE[chars_MN4[:, :, 0]] + _ALLELE[chars_MN4[:, :, 2]]
-        regular_M = (_SEPARATOR[chars_MN4[:, :, 1]].all(axis=1) & (chars_MN4[:, :, 3] == _TAB).all(axis=1)
-                     & (sum_MN <= 2).all(axis=1) & (sum_MN >= -16).all(axis=1))
-        for i in np.flatnonzero(~regular_M):
-            row, number, calls = self.plain[i]
-            dosage_MN[row] = self._decode_line(row, number, calls)
-        half_M = ((sum_MN < 0) & (sum_MN > -16)).sum(axis=1)
-        rows_M = np.array([row for row, _, _ in self.plain])
-        for i in np.flatnonzero(regular_M & (half_M > 0)):
-            self.half_calls.add(self._variant_name(int(rows_M[i])), int(half_M[i]))
-        dosage_MN[rows_M[regular_M]] = np.where(sum_MN < 0, packing.MISSING, sum_MN)[regular_M]
+        for code, column in (("half_calls", kernels.HALF), ("haploid", kernels.HAPLOID)):
+            if record_K[column]:
+                self.tallies[code].add(shown, int(record_K[column]))
 
-    def _decode_line(self, row: int, number: int, calls: bytes) -> np.ndarray:
-        """One record whose calls differ in width or carry more than GT: int8 (N,)."""
-        chars = np.frombuffer(calls + b"\t" * 4, dtype=np.uint8)
-        start_N = np.concatenate([[0], np.flatnonzero(chars[: len(calls)] == _TAB) + 1])
-        first_N, second_N, third_N, fourth_N = (chars[start_N + k] for k in range(4))
-        sum_N = _ALLELE[first_N] + _ALLELE[third_N]
-        diploid_N = _SEPARATOR[second_N] & _END[fourth_N] & (sum_N <= 2) & (sum_N >= -16)
-        absent_N = (first_N == _DOT) & _END[second_N]
-        if not (diploid_N | absent_N).all():
-            self._refuse_call(number, calls, int(np.flatnonzero(~(diploid_N | absent_N))[0]))
-        half = int((diploid_N & (sum_N < 0) & (sum_N > -16)).sum())
-        if half:
-            self.half_calls.add(self._variant_name(row), half)
-        return np.where(diploid_N & (sum_N >= 0), sum_N, packing.MISSING).astype(np.int8)
+    def _split(self, text: np.ndarray, rows: pl.DataFrame, shown: str, line: int, record_K: np.ndarray) -> Chunk | None:
+        """One variant for each ALT allele of a record, its dosage counting that allele alone."""
+        from genomic_platform.genotypes.readers import vcf_kernels as kernels
 
-    def _refuse_call(self, number: int, calls: bytes, sample: int) -> None:
+        codes_N = np.zeros(4 * packing.n_bytes(len(self.lines)), dtype=np.uint8)
+        packed_AB = np.empty((rows.height, len(codes_N) // 4), dtype=np.uint8)
+        start, end = int(record_K[kernels.CALLS]), int(record_K[kernels.END])
+        for k in range(rows.height):
+            kernels.decode_calls(text, start, end, len(self.lines), k + 1, rows.height + 1, codes_N, record_K)
+            if record_K[kernels.STATUS] != kernels.PACKED:
+                self._refuse_call(line, text, record_K)
+                return None
+            kernels.pack_codes(codes_N, packed_AB[k])
+        self._tally(shown, record_K)
+        return Chunk(rows, packed_AB)
+
+    def _refuse_call(self, line: int, text: np.ndarray, record_K: np.ndarray) -> None:
+        from genomic_platform.genotypes.readers import vcf_kernels as kernels
+
+        sample = int(record_K[kernels.SAMPLE])
+        calls = text[record_K[kernels.CALLS] : record_K[kernels.END]].tobytes()
         call = calls.split(b"\t")[sample].split(b":")[0].decode(errors="replace")
-        alleles = call.replace("|", "/").split("/")
-        where = {"line": number, "field": f"GT of {self.lines[sample]}", "found": repr(call)}
-        if all(a == "." or a.isdigit() for a in alleles) and len(alleles) != 2:
-            ploidy = "haploid" if len(alleles) == 1 else f"polyploid ({len(alleles)} alleles)"
+        where = {"line": line, "field": f"GT of {self.lines[sample]}", "found": repr(call)}
+        if record_K[kernels.STATUS] == kernels.PLOIDY:
+            n_alleles = len(call.replace("|", "/").split("/"))
             self.problems.add("ploidy", expected="a diploid call such as 0/1",
-                              repair=f"only diploid genotypes are read; this call is {ploidy}: recode it as diploid, "
-                                     "or leave the chromosome out", **where)
+                              repair=f"haploid and diploid genotypes are read; this call is polyploid ({n_alleles} "
+                                     "alleles): recode it as diploid, or leave the chromosome out", **where)
         else:
             self.problems.add("call", expected="two of the alleles 0, 1 or '.', as in 0/1",
                               repair="correct the call, or set it to ./.", **where)
 
-    def _variant_name(self, row: int) -> str:
-        name, chromosome, position, _, _ = self.rows[row]
-        return name if name != "." else f"{chromosome}:{position}"
-
-    def finish(self) -> GenotypePart:
-        """The part, or InputError with every problem found."""
-        if self.lines and self.n_records == 0:
+    def _finish(self) -> None:
+        """Raises InputError with every problem found."""
+        if self.n_records == 0:
             self.problems.add("empty", expected="at least one variant", found="a VCF without a record",
                               repair="export the VCF again; check region or filter options")
         if self.n_records and self.problems.count("format") == self.n_records:
-            raise InputError([Problem(self.problems.file, "GT in FORMAT", "no record with GT",
+            raise InputError([Problem(self.path.name, "GT in FORMAT", "no record with GT",
                                       "export the VCF with hard genotype calls (GT)", field="FORMAT")])
         if self.problems:
             raise InputError(self.problems.all())
-        if not self.multiallelic.count < self.n_records:
-            raise InputError([Problem(self.problems.file, "at least one biallelic variant",
+        if self.n_variants == 0:
+            raise InputError([Problem(self.path.name, "at least one biallelic variant",
                                       f"{self.n_records:,} variants, all of them multi-allelic",
                                       "split them (bcftools norm -m-) or keep biallelic sites")])
-        tallies = {"multiallelic": self.multiallelic, "half_calls": self.half_calls}
-        return GenotypePart(self.problems.file, self.lines, pl.concat(self.variants), np.concatenate(self.packed),
-                            tallies)
+
+
+def _put_in(chunk: Chunk, record_R: np.ndarray, split: dict[int, Chunk]) -> Chunk:
+    """The chunk of the records `record_R` with others put in where they stood in the file."""
+    order = np.concatenate([record_R, *(np.full(c.variants.height, r) for r, c in split.items())])
+    rows = np.argsort(order, kind="stable")
+    return Chunk(pl.concat([chunk.variants, *(c.variants for c in split.values())])[rows],
+                 np.concatenate([chunk.packed_mB, *(c.packed_mB for c in split.values())])[rows])
+
+
+def _variants(text: np.ndarray, fields_RF: np.ndarray, position_R: np.ndarray) -> pl.DataFrame:
+    """Columns of VARIANT_SCHEMA from where the fields of each record begin."""
+    import pyarrow as pa
+
+    from genomic_platform.genotypes.readers.vcf_kernels import gather
+
+    names, columns = ("chromosome", "variant_id", "ref", "alt"), np.array([0, 2, 3, 4])
+    start_RC, length_RC = fields_RF[:, columns], fields_RF[:, columns + 1] - 1 - fields_RF[:, columns]
+    offset_CR = np.zeros((len(columns), len(start_RC) + 1), dtype=np.int64)
+    np.cumsum(length_RC, axis=0, out=offset_CR[:, 1:].T)
+    strings = {}
+    for c, name in enumerate(names):
+        characters = np.empty(offset_CR[c, -1], dtype=np.uint8)
+        if gather(text, start_RC[:, c], offset_CR[c], characters):
+            buffers = pa.py_buffer(offset_CR[c]), pa.py_buffer(characters)
+            strings[name] = pl.from_arrow(pa.LargeStringArray.from_buffers(len(start_RC), *buffers))
+        else:
+            raw, ends = characters.tobytes(), offset_CR[c].tolist()
+            strings[name] = [raw[a:b].decode("utf-8", errors="replace") for a, b in pairwise(ends)]
+    return pl.DataFrame({name: strings.get(name, position_R) for name in VARIANT_SCHEMA}, schema=VARIANT_SCHEMA)

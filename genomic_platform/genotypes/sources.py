@@ -1,0 +1,109 @@
+"""What genotype files are, told by their content, and which reader opens them.
+
+A .bed stands for its .bim and .fam, a .pgen for its .pvar and .psam; a VCF Zarr is a folder. How one format is read
+belongs in `readers/`.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from genomic_platform.errors import Problem
+from genomic_platform.genotypes.readers.part import AS_USUAL, GenotypeSource, ReadOptions
+from genomic_platform.genotypes.readers.text import BOM, DAMAGED, GZIP_MAGIC, truncated
+
+#: How each kind's content begins (after a byte order mark, inflated), and the reader's module in `readers/`.
+_MAGIC = {"vcf": b"##fileformat=VCF", "bcf": b"BCF", "hapmap": b"rs#", "pgen": b"\x6c\x1b\x10", "plink": b"\x6c\x1b",
+          "dosages": b"PAR1"}
+_READERS = {"vcf": "vcf", "bcf": "bcf", "plink": "plink", "pgen": "pgen", "hapmap": "hapmap",
+            "dosages": "dosage_table", "vcz": "vcz"}
+#: Files that belong to another: suffix → the suffix of the file that stands for all of them.
+COMPANIONS = {".bim": ".bed", ".fam": ".bed", ".pvar": ".pgen", ".psam": ".pgen", ".zst": ".pgen"}
+_TABLES = (".csv", ".tsv", ".txt", ".parquet")
+
+
+def find_sources(paths: Sequence[Path]) -> tuple[list[tuple[str, Path]], list[Problem]]:
+    """(kind, path) of every source, each once; and what is none, each with its repair."""
+    sources: dict[tuple[str, Path], None] = {}
+    problems: list[Problem] = []
+    if not paths:
+        problems.append(Problem("genotypes", "at least one file", "none", "name a VCF or a PLINK .bed file"))
+    for path in map(Path, paths):
+        found = source_kind(path)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            sources[found, main_file(path)] = None
+    return list(sources), problems
+
+
+def open_source(kind: str, path: Path, options: ReadOptions = AS_USUAL) -> GenotypeSource:
+    """Open what `find_sources` found. Raises InputError for what cannot be read any further."""
+    module = _READERS[kind]
+    opener: Callable[[Path, ReadOptions], GenotypeSource] = getattr(
+        import_module(f"genomic_platform.genotypes.readers.{module}"), f"open_{module}")
+    return opener(path, options)
+
+
+def main_file(path: Path) -> Path:
+    """The file that stands for a source: the .bed of a .bim, the .pgen of a .psam."""
+    stem = path.with_suffix("") if path.suffix == ".zst" else path
+    return stem.with_suffix(COMPANIONS[path.suffix]) if path.suffix in COMPANIONS else path
+
+
+def source_kind(path: Path) -> str | Problem:
+    """The kind of a source (`vcf`, `plink`, …), or what is wrong with the file."""
+    if path.is_dir() and any((path / name).exists() for name in ("call_genotype", ".zgroup", "zarr.json")):
+        return "vcz"
+    if not path.is_file():
+        return Problem(path.name, "a genotype file", "no such file" if not path.exists() else "no regular file",
+                       "check the name and the folder")
+    if path.stat().st_size == 0:
+        return Problem(path.name, "a VCF or PLINK .bed file", "an empty file", "copy or export the file again")
+    if path.suffix in COMPANIONS:
+        main = main_file(path)
+        if main.is_file():
+            return {".bed": "plink", ".pgen": "pgen"}[main.suffix]
+        return Problem(path.name, f"a {main.suffix} file of the same name beside it", f"no {main.name}",
+                       f"give the {main.suffix} file, with its companions in the same folder")
+    try:
+        head = _head(path)
+    except DAMAGED as error:
+        return truncated(path, str(error))
+    return _kind_of_content(path, head)
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as source:
+        head = source.read(64)
+    if not head.startswith(GZIP_MAGIC):
+        return head
+    with gzip.open(path, "rb") as source:
+        return source.read(64)
+
+
+def _kind_of_content(path: Path, head: bytes) -> str | Problem:
+    text = head.removeprefix(BOM)
+    for kind, magic in _MAGIC.items():
+        if text.startswith(magic):
+            return kind
+    if path.suffix == ".bed":
+        return "plink"
+    if path.suffix == ".pgen":
+        return "pgen"
+    if path.name.removesuffix(".gz").endswith(_TABLES):
+        from genomic_platform.genotypes.readers.dosage_table import looks_like_dosages
+
+        if looks_like_dosages(path):
+            return "dosages"
+    return Problem(path.name, "a VCF (first line ##fileformat=VCF…), a PLINK .bed or .pgen, BCF, HapMap (rs#…), VCF Zarr, "
+                   "or a table of dosages", _described(head), "give one of these; of a table say in its header what the "
+                   "columns are")
+
+
+def _described(head: bytes) -> str:
+    line = head.split(b"\n")[0].decode("utf-8", errors="replace").strip()
+    return f"a file that starts with {line[:40]!r}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-from genomic_platform.commands import answers, governance, installation, seasons, storage  # noqa: F401  each registers its commands
+from genomic_platform.commands import answers, genotypes, governance, installation, seasons, storage  # noqa: F401  each registers its commands
 from genomic_platform.commands.console import app, err
 from genomic_platform.errors import GenomicPlatformError
 

@@ -1,4 +1,4 @@
-"""Sources that belong together put into one table's order: the same lines, on other chromosomes, each variant once.
+"""Sources put into the order of a table, or of several: the same lines on other chromosomes, each variant once.
 
 Works on variants and their row numbers alone, so that calls can stay where they are, in memory or on disk.
 """
@@ -15,7 +15,6 @@ from genomic_platform.errors import Notice, Problem, counted
 from genomic_platform.genotypes.readers.part import Tally
 from genomic_platform.genotypes.table import table_order
 
-_KEY = ["chromosome", "position", "ref", "alt"]
 _NOTICES = {
     "multiallelic": ("multi-allelic variant", "left out"),
     "one_allele": ("variant", "left out, since only one allele is named"),
@@ -48,11 +47,6 @@ class Assembled:
     notices: list[Notice]
 
 
-def mismatches(parts: Sequence[PartFacts]) -> list[Problem]:
-    """Parts of one batch that do not fit together: other lines, or a chromosome in two of them."""
-    return [p for part in parts[1:] for p in _other_lines(parts[0], part)] + _shared_chromosomes(parts)
-
-
 def assemble(parts: Sequence[PartFacts]) -> Assembled:
     """Put parts together: repeated variants left out, ids made unique, sorted as the contract says."""
     tallies = {code: Tally() for code in _NOTICES}
@@ -65,7 +59,8 @@ def assemble(parts: Sequence[PartFacts]) -> Assembled:
     order_M = table_order(variants)
     variants = variants[order_M]
     # unplaced markers share position 0: there only the id tells them apart
-    identity = [*_KEY, pl.when(pl.col("position") == 0).then("variant_id").otherwise(pl.lit("")).alias("unplaced")]
+    unplaced = pl.when(pl.col("position") == 0).then("variant_id").otherwise(pl.lit("")).alias("unplaced")
+    identity = ["chromosome", "position", "ref", "alt", unplaced]
     if _may_repeat(variants):
         first_M = variants.select(pl.struct(identity).is_first_distinct()).to_series()
         repeats = variants.filter(~first_M)
@@ -78,37 +73,43 @@ def assemble(parts: Sequence[PartFacts]) -> Assembled:
     return Assembled(variants, order_M, notices)
 
 
-def monomorphic(parts: Sequence[PartFacts], variants: pl.DataFrame) -> list[Problem]:
-    """The problem of a table in which nothing varies; `variants` with their frequencies."""
-    if variants.select(((pl.col("alt_frequency") > 0) & (pl.col("alt_frequency") < 1)).any()).item():
-        return []
-    return [Problem(", ".join(part.file for part in parts), "at least one variant with both alleles among the lines",
-                    f"{variants.height:,} variants, all of them monomorphic or without a call",
-                    "check that the file holds the right lines and real genotype calls")]
-
-
-def _other_lines(first: PartFacts, part: PartFacts) -> list[Problem]:
-    absent, extra = set(first.lines) - set(part.lines), set(part.lines) - set(first.lines)
-    if not absent and not extra:
-        return []
-    told = [f"{len(names)} {what} ({', '.join(sorted(names)[:3])}{', …' if len(names) > 3 else ''})"
-            for what, names in (("are missing", absent), ("are only here", extra)) if names]
-    return [Problem(part.file, f"the {len(first.lines)} lines of {first.file}, on other chromosomes",
-                    f"other lines: {', '.join(told)}", "give one batch at a time, with the same lines in every file")]
-
-
-def _shared_chromosomes(parts: Sequence[PartFacts]) -> list[Problem]:
-    owner: dict[str, PartFacts] = {}
-    problems = []
+def batches_of(parts: Sequence[PartFacts]) -> list[list[PartFacts]]:
+    """Parts that are one batch together: the same lines, no chromosome twice. Every other part begins a batch."""
+    batches: list[list[PartFacts]] = []
     for part in parts:
-        for chromosome in part.variants["chromosome"].unique().sort():
-            first = owner.setdefault(chromosome, part)
-            if first is not part:
-                common = first.variants.join(part.variants.filter(chromosome=chromosome), on=_KEY, how="semi").height
-                problems.append(Problem(part.file, f"other chromosomes than {first.file}",
-                                        f"chromosome {chromosome} too, with {common:,} variants in both",
-                                        "give each chromosome in one file (bcftools concat), one batch at a time"))
-    return problems
+        home = next((batch for batch in batches if _fits(batch, part)), None)
+        if home is None:
+            batches.append([part])
+        else:
+            home.append(part)
+    return batches
+
+
+def line_order(own: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray | None:
+    """Where each wanted line stands in `own`, int64 (N,); None when the order is the same."""
+    if own == wanted:
+        return None
+    row_of = {line: row for row, line in enumerate(own)}
+    return np.array([row_of[line] for line in wanted])
+
+
+def varying(variants: pl.DataFrame) -> bool:
+    """Whether any variant has both alleles among the lines; `variants` with their frequencies."""
+    return bool(variants.select(((pl.col("alt_frequency") > 0) & (pl.col("alt_frequency") < 1)).any()).item())
+
+
+def monomorphic(parts: Sequence[PartFacts], n_variants: int) -> Problem:
+    """The problem of a table in which nothing varies."""
+    return Problem(", ".join(part.file for part in parts), "at least one variant with both alleles among the lines",
+                   f"{n_variants:,} variants, all of them monomorphic or without a call",
+                   "check that the file holds the right lines and real genotype calls")
+
+
+def _fits(batch: Sequence[PartFacts], part: PartFacts) -> bool:
+    if set(batch[0].lines) != set(part.lines):
+        return False
+    own = set(part.variants["chromosome"].unique())
+    return not any(own & set(other.variants["chromosome"].unique()) for other in batch)
 
 
 def _may_repeat(variants: pl.DataFrame) -> bool:

@@ -11,7 +11,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +22,15 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Notice, Problem, ProgramError
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.assembly import Assembled, PartFacts, assemble, mismatches, monomorphic
+from genomic_platform.genotypes.assembly import (
+    PartFacts,
+    assemble,
+    batches_of,
+    line_order,
+    monomorphic,
+    varying,
+)
+from genomic_platform.genotypes.batches import merge_batches
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.readers.part import AS_USUAL, VARIANT_SCHEMA, GenotypeSource, ReadOptions
 from genomic_platform.genotypes.sources import find_sources, open_source
@@ -33,12 +43,13 @@ Progress = Callable[[str, int], None]
 
 def ingest(paths: Sequence[Path], out: Path, options: ReadOptions = AS_USUAL,
            progress: Progress | None = None) -> tuple[GenotypeTable, list[Notice]]:
-    """Write the table of one batch: files with the same lines on different chromosomes (`batches.py` merges batches).
+    """Write the table of genotype files; several batches (see `read.py`) are written each and then merged in memory.
 
     Parameters
     ----------
     paths : see `sources.find_sources`.
-    out : folder of the table, which must not exist yet; it appears whole or not at all.
+    out : folder of the table, which must not exist yet; it appears whole or not at all. The reports of a merge lie
+        beside the table.
     progress : called after every chunk.
 
     Returns
@@ -49,14 +60,14 @@ def ingest(paths: Sequence[Path], out: Path, options: ReadOptions = AS_USUAL,
     ------
     InputError : every problem of every file. ProgramError : `out` exists.
     """
-    with new_folder(out) as folder, tempfile.TemporaryFile(dir=folder) as spilled:
-        sources = _opened(paths, options)
-        lines = sources[0].lines
-        spill = _Spill(spilled, packing.n_bytes(len(lines)))
-        parts = _spill_all(sources, spill, progress)
-        assembled = assemble(parts)
-        _write(folder, lines, assembled, spill, parts)
-    return GenotypeTable.open(out), assembled.notices
+    with new_folder(out) as folder, ExitStack() as files:
+        parts = _spilled(_opened(paths, options), folder, files, progress)
+        batches = _batches(parts)
+        if len(batches) == 1:
+            notices = _write(folder, batches[0])
+        else:
+            notices = _merge(folder, batches)
+    return GenotypeTable.open(out), notices
 
 
 @contextmanager
@@ -76,21 +87,20 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise
 
 
-class _Spill:
-    """Packed calls in the order they came, in a file without a name."""
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A source that has been read: its variants, and its packed calls as they came, in a file without a name."""
 
-    def __init__(self, file: BinaryIO, n_bytes: int) -> None:
-        self.file, self.n_bytes = file, n_bytes
-
-    def append(self, packed_mB: np.ndarray) -> None:
-        self.file.write(np.ascontiguousarray(packed_mB).data)
+    facts: PartFacts
+    spill: BinaryIO
 
     def read(self, rows_m: np.ndarray) -> np.ndarray:
-        """Calls at the given rows, uint8 (m, B); runs of neighbours in one read each."""
-        packed_mB = np.empty((len(rows_m), self.n_bytes), dtype=np.uint8)
-        ends = np.flatnonzero(np.diff(rows_m, append=-1) != 1) + 1
-        for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-            os.preadv(self.file.fileno(), [packed_mB[start:end].data], int(rows_m[start]) * self.n_bytes)
+        """Calls at the given rows, uint8 (m, B); neighbours in one read."""
+        n_bytes = packing.n_bytes(len(self.facts.lines))
+        packed_mB = np.empty((len(rows_m), n_bytes), dtype=np.uint8)
+        ends = np.flatnonzero(np.diff(rows_m, append=-2) != 1) + 1
+        for start, end in pairwise([0, *ends.tolist()]):
+            os.preadv(self.spill.fileno(), [packed_mB[start:end].data], int(rows_m[start]) * n_bytes)
         return packed_mB
 
 
@@ -102,58 +112,80 @@ def _opened(paths: Sequence[Path], options: ReadOptions) -> list[GenotypeSource]
             sources.append(open_source(kind, path, options))
         except InputError as error:
             problems += error.problems
-    problems += [p for source in sources[1:] for p in mismatches([_facts(sources[0]), _facts(source)])]
     if problems:
         raise InputError(problems)
     return sources
 
 
-def _facts(source: GenotypeSource, variants: pl.DataFrame | None = None) -> PartFacts:
-    read = pl.DataFrame(schema=VARIANT_SCHEMA) if variants is None else variants
-    return PartFacts(source.file, source.lines, read, source.tallies)
-
-
-def _spill_all(sources: Sequence[GenotypeSource], spill: _Spill, progress: Progress | None) -> list[PartFacts]:
-    parts: list[PartFacts] = []
+def _spilled(sources: Sequence[GenotypeSource], folder: Path, files: ExitStack,
+             progress: Progress | None) -> list[_Part]:
+    """Read every source to its end. Raises InputError with the problems of all of them."""
+    parts: list[_Part] = []
     problems: list[Problem] = []
-    first = sources[0].lines
     for source in sources:
-        rows_N = None if source.lines == first else np.array([source.lines.index(line) for line in first])
+        spill = files.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115  `files` closes it
         frames, n_read = [pl.DataFrame(schema=VARIANT_SCHEMA)], 0
         try:
             for chunk in source.chunks:
-                spill.append(chunk.packed_mB if rows_N is None else packing.take_lines(chunk.packed_mB, rows_N))
+                spill.write(np.ascontiguousarray(chunk.packed_mB).data)
                 frames.append(chunk.variants)
                 n_read += chunk.variants.height
                 if progress:
                     progress(source.file, n_read)
         except InputError as error:
             problems += error.problems
-        parts.append(_facts(source, pl.concat(frames, rechunk=True)))
-    spill.file.flush()
-    problems = problems or mismatches(parts)
+        spill.flush()
+        facts = PartFacts(source.file, source.lines, pl.concat(frames, rechunk=True), source.tallies)
+        parts.append(_Part(facts, spill))
     if problems:
         raise InputError(problems)
     return parts
 
 
-def _write(folder: Path, lines: tuple[str, ...], assembled: Assembled, spill: _Spill,
-           parts: Sequence[PartFacts]) -> None:
-    size, n_lines = row_group_size(len(lines)), len(lines)
+def _batches(parts: Sequence[_Part]) -> list[list[_Part]]:
+    part_of = {id(part.facts): part for part in parts}
+    return [[part_of[id(facts)] for facts in batch] for batch in batches_of([part.facts for part in parts])]
+
+
+def _write(folder: Path, parts: Sequence[_Part]) -> list[Notice]:
+    """The table of one batch, row group after row group; statistics and reading run ahead of writing."""
+    assembled = assemble([part.facts for part in parts])
+    lines, size = parts[0].facts.lines, row_group_size(len(parts[0].facts.lines))
+    start_P = np.cumsum([0, *(part.facts.variants.height for part in parts)])
+    orders = [line_order(part.facts.lines, lines) for part in parts]
 
     def block(start: int) -> tuple[pl.DataFrame, np.ndarray]:
-        packed_mB = spill.read(assembled.rows_M[start : start + size])
-        return described(assembled.variants[start : start + size], packed_mB, n_lines), packed_mB
+        rows_m = assembled.rows_M[start : start + size]
+        packed_mB = np.empty((len(rows_m), packing.n_bytes(len(lines))), dtype=np.uint8)
+        for part, order, first, last in zip(parts, orders, start_P, start_P[1:], strict=False):
+            here = (rows_m >= first) & (rows_m < last)
+            if here.any():
+                read = part.read(rows_m[here] - first)
+                packed_mB[here] = read if order is None else packing.take_lines(read, order)
+        return described(assembled.variants[start : start + size], packed_mB, len(lines)), packed_mB
 
-    varying = False
+    varies: list[bool] = []
 
     def blocks() -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
-        nonlocal varying
         for variants, packed_mB in in_order(block, range(0, len(assembled.rows_M), size)):
-            varying = varying or not monomorphic(parts, variants)
+            varies.append(varying(variants))
             yield variants, packed_mB
 
-    write_table(folder, lines, blocks(), table_facts(assembled.variants, n_lines))
-    if not varying:
-        nothing = pl.DataFrame({"alt_frequency": [0.0] * assembled.variants.height})
-        raise InputError(monomorphic(parts, nothing))
+    write_table(folder, lines, blocks(), table_facts(assembled.variants, len(lines)))
+    if not any(varies):
+        raise InputError([monomorphic([part.facts for part in parts], assembled.variants.height)])
+    return assembled.notices
+
+
+def _merge(folder: Path, batches: Sequence[Sequence[_Part]]) -> list[Notice]:
+    with tempfile.TemporaryDirectory(dir=folder) as apart:
+        notices, tables = [], {}
+        for number, parts in enumerate(batches):
+            place = Path(apart) / str(number)
+            notices += _write(place, parts)
+            tables[parts[0].facts.file] = GenotypeTable.open(place)
+        merged = merge_batches(tables)
+        merged.table.save(folder)
+    for name, report in merged.reports.items():
+        report.write_parquet(folder / f"{name}.parquet")
+    return [*notices, *merged.notices]

@@ -15,7 +15,7 @@ import numpy as np
 
 from genomic_platform.errors import InputError, Notice, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.assembly import PartFacts, assemble, mismatches, monomorphic
+from genomic_platform.genotypes.assembly import PartFacts, assemble, batches_of, line_order, monomorphic, varying
 from genomic_platform.genotypes.batches import merge_batches
 from genomic_platform.genotypes.readers.part import AS_USUAL, GenotypePart, ReadOptions, collect
 from genomic_platform.genotypes.sources import find_sources, open_source
@@ -55,8 +55,9 @@ def inspect_genotypes(paths: Sequence[Path], options: ReadOptions = AS_USUAL) ->
     batches: dict[str, GenotypeTable] = {}
     for group in [] if problems else _batches(parts):
         batches[group[0].file], accepted = _assembled(group)
-        problems += monomorphic(_facts(group), batches[group[0].file].variants)
         notices += accepted
+        if not varying(batches[group[0].file].variants):
+            problems.append(monomorphic(_facts(group), batches[group[0].file].n_variants))
     lines = tuple(dict.fromkeys(line for part in parts for line in part.lines))
     n_variants = sum(t.n_variants for t in batches.values()) or sum(part.variants.height for part in parts)
     return GenotypeInspection(kind, lines, n_variants, problems, notices, {} if problems else batches)
@@ -91,30 +92,19 @@ def read_genotypes(paths: Sequence[Path], synonyms: Mapping[str, str] | None = N
     return merge_batches(batches, synonyms=synonyms).table, notices
 
 
-def _batches(parts: Sequence[GenotypePart]) -> list[list[GenotypePart]]:
-    """Parts that are one batch: the same lines, no chromosome twice."""
-    groups: list[list[GenotypePart]] = []
-    for part in parts:
-        home = next((g for g in groups if not mismatches([*_facts(g), *_facts([part])])), None)
-        if home is None:
-            groups.append([part])
-        else:
-            home.append(part)
-    return groups
-
-
 def _facts(parts: Sequence[GenotypePart]) -> list[PartFacts]:
     return [PartFacts(part.file, part.lines, part.variants, part.tallies) for part in parts]
 
 
+def _batches(parts: Sequence[GenotypePart]) -> list[list[GenotypePart]]:
+    facts = _facts(parts)
+    part_of = {id(fact): part for fact, part in zip(facts, parts, strict=True)}
+    return [[part_of[id(fact)] for fact in batch] for batch in batches_of(facts)]
+
+
 def _assembled(parts: Sequence[GenotypePart]) -> tuple[GenotypeTable, list[Notice]]:
-    assembled = assemble(_facts(parts))
-    packed_MB = np.concatenate([_reordered(part, parts[0].lines) for part in parts])[assembled.rows_M]
-    return GenotypeTable.from_packed(assembled.variants, parts[0].lines, packed_MB), assembled.notices
-
-
-def _reordered(part: GenotypePart, lines: tuple[str, ...]) -> np.ndarray:
-    if part.lines == lines:
-        return part.packed_MB
-    row_of = {line: i for i, line in enumerate(part.lines)}
-    return packing.take_lines(part.packed_MB, np.array([row_of[line] for line in lines]))
+    assembled, lines = assemble(_facts(parts)), parts[0].lines
+    orders = [line_order(part.lines, lines) for part in parts]
+    packed_MB = np.concatenate([part.packed_MB if order is None else packing.take_lines(part.packed_MB, order)
+                                for part, order in zip(parts, orders, strict=True)])
+    return GenotypeTable.from_packed(assembled.variants, lines, packed_MB[assembled.rows_M]), assembled.notices

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 4096
+#: A table on disk whose packed calls take at most this much is read into memory once; a larger one is streamed.
+KEPT_BYTES = 256_000_000
 VARIANT_COLUMNS = ("variant_id", "chromosome", "position", "ref", "alt")
 
 #: Boolean mask (M,), indices, variant ids, or a region such as `chr1:1,000-2,000`; None = all.
@@ -122,6 +124,14 @@ class GenotypeTable:
         """All packed calls in memory, uint8 (M, B); `packed_blocks` streams them."""
         return self.calls.all() if isinstance(self.calls, CallsOnDisk) else self.calls
 
+    @property
+    def _streamed(self) -> CallsOnDisk | None:
+        """The file, when its calls are too many to keep in memory and have not been read yet."""
+        calls = self.calls
+        if not isinstance(calls, CallsOnDisk) or calls.size <= KEPT_BYTES or "packed_MB" in self.__dict__:
+            return None
+        return calls
+
     @cached_property
     def marker_digest(self) -> str:
         """sha256 (hex) over variant ids, both alleles and their order: what a dosage column means."""
@@ -144,9 +154,9 @@ class GenotypeTable:
         return self.variants["alt_frequency"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
     def packed_blocks(self, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
-        """Pairs (index of the first variant, uint8 (m, B), m ≤ `size`), in table order; a table on disk is streamed."""
-        if isinstance(self.calls, CallsOnDisk) and "packed_MB" not in self.__dict__:
-            yield from self.calls.blocks(size)
+        """Pairs (index of the first variant, uint8 (m, B), m ≤ `size`), in table order; a large table on disk is streamed."""
+        if self._streamed is not None:
+            yield from self._streamed.blocks(size)
             return
         for start in range(0, self.n_variants, size):
             yield start, self.packed_MB[start : start + size]
@@ -180,7 +190,7 @@ class GenotypeTable:
             if dtype is np.float32:
                 out_mN[block_mN < 0] = np.nan
 
-        threads = 1 if isinstance(self.calls, CallsOnDisk) else None
+        threads = None if self._streamed is None else 1
         for _ in in_order(decode, range(0, len(wanted_M), BLOCK), threads):
             pass
         return dosage_MN.T
@@ -234,9 +244,9 @@ class GenotypeTable:
 
     def _rows_at(self, wanted_M: np.ndarray) -> np.ndarray:
         """Packed calls at indices in any order; a contiguous run of a table in memory is a view."""
-        if isinstance(self.calls, CallsOnDisk) and "packed_MB" not in self.__dict__:
+        if self._streamed is not None:
             distinct_K, place_M = np.unique(wanted_M, return_inverse=True)
-            rows_KB = self.calls.rows(distinct_K)
+            rows_KB = self._streamed.rows(distinct_K)
             return rows_KB if len(distinct_K) == len(wanted_M) and (place_M[1:] > place_M[:-1]).all() \
                 else rows_KB[place_M]
         if len(wanted_M) and wanted_M[-1] - wanted_M[0] + 1 == len(wanted_M) and (np.diff(wanted_M) == 1).all():

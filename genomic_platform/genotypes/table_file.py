@@ -49,7 +49,8 @@ def write_table(folder: Path, lines: tuple[str, ...], blocks: Iterable[tuple[pl.
     schema = _arrow_schema(len(lines), facts)
     with pq.ParquetWriter(folder / TABLE_FILE, schema, compression="zstd", compression_level=1,
                           use_dictionary=_REPEATING,  # pyright: ignore[reportArgumentType]  its stub is narrower
-                          write_statistics=[n for n in schema.names if n != _CALLS]) as writer:
+                          write_statistics=[name for name in schema.names if name != _CALLS],  # pyright: ignore[reportArgumentType]
+                          ) as writer:
         for variants, packed_mB in blocks:
             writer.write_table(_arrow_block(variants, packed_mB, schema), row_group_size=max(1, len(packed_mB)))
     GENOTYPE_LINES.write(pl.DataFrame({"line_id": lines}, schema=GENOTYPE_LINES.schema), folder / LINES_FILE)
@@ -69,6 +70,7 @@ class CallsOnDisk:
         GENOTYPES.require(path)
         self._file: pq.ParquetFile = pq.ParquetFile(path)
         self.shape = (self._file.metadata.num_rows, n_bytes)
+        self.size = self.shape[0] * n_bytes
 
     def variants(self) -> pl.DataFrame:
         """Every column but the calls, M rows."""

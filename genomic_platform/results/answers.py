@@ -170,7 +170,7 @@ def full_commit(main: AssetStore, beginning: str) -> str:
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
-    """Write a table as Parquet or CSV by the file's name; lists become text joined by `; ` in CSV.
+    """Write a table as Parquet, CSV or TSV by the file's name; lists become text joined by `; ` in text.
 
     Raises
     ------
@@ -182,11 +182,12 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     if path.suffix == ".parquet":
         table.write_parquet(temporary)
-    elif path.suffix == ".csv":
+    elif path.suffix in (".csv", ".tsv"):
         lists = [c for c, dtype in table.schema.items() if isinstance(dtype, pl.List)]
-        table.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join("; ") for c in lists).write_csv(temporary)
+        table.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join("; ") for c in lists).write_csv(
+            temporary, separator="\t" if path.suffix == ".tsv" else ",")
     else:
-        raise ProgramError(f"{path.name}: expected a name that ends in .csv or .parquet")
+        raise ProgramError(f"{path.name}: expected a name that ends in .csv, .tsv or .parquet")
     temporary.replace(path)
 
 

@@ -1,0 +1,237 @@
+"""Genotypes from the shell, without a programme: files into a packed table, and what is computed from one."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import polars as pl
+from cyclopts import App, Parameter, validators
+
+from genomic_platform.commands.console import Flag, Names, app, err, out
+from genomic_platform.errors import ProgramError, counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from genomic_platform.genotypes.table import GenotypeTable
+
+genotypes = App(name="genotypes", help="Genotype files and packed tables, without a programme.", sort_key=5)
+app.command(genotypes)
+
+Table = Annotated[Path, Parameter(help="Folder of a packed table, as `ingest` writes it.")]
+Region = Annotated[str | None, Parameter(help="Only these variants: chr1, chr1:1,000-2,000, several joined by ';'.")]
+Lines = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="", help="Only these lines: names, or a "
+                                              "file with one name a line.")]
+Output = Annotated[Path | None, Parameter(name="--out", help="File to write, .tsv, .csv or .parquet; without it the "
+                                          "table is printed.")]
+Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Kind = Literal["vanraden1", "vanraden2", "yang", "dominance", "gaussian"]
+
+
+@genotypes.command
+def ingest(*files: Path, out_: Annotated[Path, Parameter(name="--out")],
+           multiallelic: Literal["drop", "split"] = "drop", quiet: Flag = False) -> None:
+    """Read genotype files into one packed table with statistics; several batches are merged.
+
+    Parameters
+    ----------
+    files
+        VCF, BCF, PLINK .bed or .pgen (companions beside them), HapMap, VCF Zarr, tables of dosages.
+    out_
+        Folder of the table; it must not exist yet.
+    multiallelic
+        Leave variants with several ALT alleles out, or make one variant of each.
+    quiet
+        No progress.
+    """
+    from genomic_platform.genotypes.ingest import ingest as read_into
+    from genomic_platform.genotypes.readers.part import ReadOptions
+    from genomic_platform.results.display import notices
+
+    with err.status("") if sys.stderr.isatty() and not quiet else nullcontext() as status:
+        table, accepted = read_into(
+            files, out_, ReadOptions(multiallelic),
+            progress=None if status is None else lambda file, n: status.update(f"{file}: {n:,} variants"))
+    notices(err, accepted)
+    out.print(f"{out_}: {_size(table)}")
+
+
+@genotypes.command
+def info(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None) -> None:
+    """Say what a table holds: lines, variants and chromosomes, call rate, frequency, heterozygosity."""
+    held = _opened(table, region, lines)
+    if out_ is None:
+        out.print(f"{table}: {_size(held)}, markers {held.marker_digest[:12]}")
+    _show(held.variants.group_by("chromosome", maintain_order=True).agg(
+        variants=pl.len(), first=pl.col("position").min(), last=pl.col("position").max(),
+        call_rate=pl.col("call_rate").mean(), alt_frequency=pl.col("alt_frequency").mean(),
+        heterozygosity=pl.col("heterozygosity").mean()), out_)
+
+
+@genotypes.command
+def freq(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None) -> None:
+    """Counts, frequency, call rate, heterozygosity and Hardy–Weinberg test of every variant."""
+    _show(_opened(table, region, lines).variants, out_)
+
+
+@genotypes.command
+def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None, page: Path | None = None,
+       min_variant_call_rate: Share = 0.5, min_line_call_rate: Share = 0.5, min_allele_frequency: Share = 0.0,
+       min_hwe_p: Share = 0.0) -> None:
+    """Quality of every variant and line, what would be removed and why.
+
+    Parameters
+    ----------
+    page
+        Also write one self-contained HTML page with plots.
+    """
+    from genomic_platform.genotypes.qc import genotype_qc, qc_summary
+
+    held = _opened(table, region, lines)
+    found = genotype_qc(held, min_variant_call_rate=min_variant_call_rate, min_line_call_rate=min_line_call_rate,
+                        min_allele_frequency=min_allele_frequency, min_hwe_p=min_hwe_p)
+    if page:
+        from genomic_platform.results.qc_page import qc_page
+
+        page.write_text(qc_page(table.name, held, found), encoding="utf-8")
+    for name, value in qc_summary(held, found).items():
+        (err if out_ is None else out).print(f"{name}: {value}")
+    _show(found, out_)
+
+
+@genotypes.command
+def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method: Kind = "vanraden1",
+        region: Region = None, lines: Lines = None,
+        engine: Literal["auto", "float32", "int8"] = "auto") -> None:
+    """Relationship matrix of the lines into a file.
+
+    Parameters
+    ----------
+    out_
+        .npy (float32, with the lines beside it as .id), .parquet, .csv or .tsv.
+    method
+        VanRaden 2008 methods 1 and 2, Yang et al. 2010, dominance (Vitezica et al. 2013), Gaussian kernel.
+    engine
+        How products are computed: float32, int8 (error below 3e-5), or the faster one here.
+    """
+    from genomic_platform.genotypes.relationship import relationship
+
+    held = _opened(table, region, lines)
+    matrix_NN = relationship(held, method, engine=engine).matrix_NN
+    if out_.suffix == ".npy":
+        _save_matrix(matrix_NN, held.lines, out_)
+    else:
+        _write(pl.DataFrame({"line_id": held.lines}).hstack(pl.DataFrame(matrix_NN, schema=list(held.lines))), out_)
+    out.print(f"{out_}: {method} relationship of {counted(held.n_lines, 'line')}, "
+              f"{counted(held.n_variants, 'variant')}, mean diagonal {float(matrix_NN.diagonal().mean()):.4f}")
+
+
+@genotypes.command
+def pca(table: Table, *, components: Positive = 10, method: Literal["auto", "exact", "randomised"] = "auto",
+        region: Region = None, lines: Lines = None, out_: Output = None) -> None:
+    """Principal components of the lines.
+
+    Parameters
+    ----------
+    method
+        Exact from the relationship matrix, randomised from a few passes over the calls, or by the number of lines.
+    """
+    from genomic_platform.genotypes.structure import table_components
+
+    _show(table_components(_opened(table, region, lines), components, method), out_)
+
+
+@genotypes.command
+def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, window_bp: Positive | None = None,
+          step: Positive = 5, max_r2: Share = 0.2, region: Region = None, lines: Lines = None) -> None:
+    """Variants of which no two neighbours are in strong linkage disequilibrium.
+
+    Parameters
+    ----------
+    out_
+        .tsv, .csv or .parquet for the list of kept variants, any other name for a packed table of them.
+    window_variants
+        Variants of a window, unless --window-bp gives its base pairs.
+    max_r2
+        Largest squared correlation of two kept variants of a window.
+    """
+    from genomic_platform.genotypes.ld import prune as kept_variants
+    from genomic_platform.genotypes.table import VARIANT_COLUMNS
+
+    held = _opened(table, region, lines)
+    window = {"window_bp": window_bp} if window_bp else {"window_variants": window_variants, "step": step}
+    kept_M = kept_variants(held, max_r2=max_r2, **window)
+    err.print(f"{int(kept_M.sum()):,} of {counted(held.n_variants, 'variant')} kept")
+    if out_ is not None and out_.suffix not in _SUFFIXES:
+        _save_table(held.select(kept_M), out_)
+    else:
+        _show(held.variants.filter(pl.Series(kept_M)).select(VARIANT_COLUMNS), out_)
+
+
+@genotypes.command
+def export(table: Table, *, to: Literal["bed", "vcf", "vcz"], out_: Annotated[Path, Parameter(name="--out")],
+           region: Region = None, lines: Lines = None) -> None:
+    """Write a table as PLINK .bed (with .bim and .fam), VCF (.vcf, .vcf.gz) or VCF Zarr."""
+    from genomic_platform.genotypes.export import to_bed, to_vcf, to_vcz
+
+    held = _opened(table, region, lines)
+    {"bed": to_bed, "vcf": to_vcf, "vcz": to_vcz}[to](held, out_)
+    out.print(f"{out_}: {_size(held)}")
+
+
+_SUFFIXES = (".tsv", ".csv", ".parquet")
+
+
+def _opened(folder: Path, region: str | None, lines: Names) -> GenotypeTable:
+    """The table, or the part of it that was asked for."""
+    from genomic_platform.genotypes.table import GenotypeTable
+    from genomic_platform.genotypes.table_file import TABLE_FILE
+
+    if not (folder / TABLE_FILE).is_file():
+        raise ProgramError(f"{folder} is no packed table; expected a folder with {TABLE_FILE}; repair: "
+                           f"genomic-platform genotypes ingest FILE… --out {folder}")
+    table = GenotypeTable.open(folder)
+    if lines is not None and len(lines) == 1 and Path(lines[0]).is_file():
+        lines = Path(lines[0]).read_text(encoding="utf-8").split()
+    if unknown := sorted(set(lines or ()) - set(table.lines)):
+        raise ProgramError(f"--lines: {', '.join(unknown[:5])} {'is' if len(unknown) == 1 else 'are'} not in {folder}; "
+                           f"expected some of its {table.n_lines:,} lines, such as {', '.join(table.lines[:3])}")
+    return table if region is None and lines is None else table.select(region, lines)
+
+
+def _size(table: GenotypeTable) -> str:
+    return f"{counted(table.n_lines, 'line')} × {counted(table.n_variants, 'variant')}"
+
+
+def _show(table: pl.DataFrame, path: Path | None) -> None:
+    """Print a table, tab-separated, or write it to the file a person named."""
+    if path is None:
+        sys.stdout.write(table.write_csv(separator="\t"))
+        return
+    _write(table, path)
+    out.print(f"{path}: {counted(table.height, 'row')}, {counted(table.width, 'column')}")
+
+
+def _write(table: pl.DataFrame, path: Path) -> None:
+    from genomic_platform.results.answers import write_table
+
+    write_table(table, path)
+
+
+def _save_table(table: GenotypeTable, path: Path) -> None:
+    from genomic_platform.genotypes.ingest import new_folder
+
+    with new_folder(path) as folder:
+        table.save(folder)
+
+
+def _save_matrix(matrix_NN: np.ndarray, lines: tuple[str, ...], path: Path) -> None:
+    """Write a .npy of float32 and the names of its rows beside it."""
+    import numpy as np
+
+    np.save(path, matrix_NN.astype(np.float32, copy=False), allow_pickle=False)
+    path.with_suffix(".id").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genomic_platform.genotypes.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
 from genomic_platform.program import RECIPES
@@ -11,7 +12,7 @@ from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 TABLES = (
     phenotypes.TRIAL_RECORDS, phenotypes.LINE_RECORDS, phenotypes.ENVIRONMENT_RECORDS,
     phenotypes.ENVIRONMENT_FEATURES, phenotypes.LINE_MEANS, phenotypes.TRAINING_SET,
-    genotypes.GENOTYPE_QC, genotypes.POPULATION_STRUCTURE, genotypes.RELATIONSHIP_MATRIX,
+    genotypes.BATCH_REPORT, genotypes.GENOTYPE_QC, genotypes.POPULATION_STRUCTURE, genotypes.RELATIONSHIP_MATRIX,
     predictions.FORWARD_PREDICTIONS, predictions.RECIPE_DIFFERENCES, predictions.MODEL_COMPARISON,
     predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
@@ -19,7 +20,7 @@ TABLES = (
 
 ASSETS: dict[str, Codec] = {
     **{contract.name: TableCodec(contract) for contract in TABLES},
-    "genotype_batch": FolderCodec(GenotypeTable.open),
+    "genotype_batch": FolderCodec(GenotypeBatches.open),
     "genotype_panel": FolderCodec(GenotypeTable.open),
     **{recipe: FolderCodec(FittedCandidate.load, circumstances=("run.json", COST)) for recipe in RECIPES},
 }

@@ -121,11 +121,16 @@ class LineMeansSection(_Section):
 
 
 class GenotypeQcSection(_Section):
-    """What a variant or line must reach to be used, shares 0–1."""
+    """What a variant or line must reach to be used, shares 0–1; see `genotypes.qc.genotype_qc`."""
 
     min_variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
     min_line_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
     min_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    min_hwe_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_variant_heterozygosity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    max_line_heterozygosity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    drop_duplicate_variants: bool = False
+    identical_line_ibs: Annotated[float, Field(gt=0, lt=1)] = 0.99
 
 
 class IndexSection(_Section):

@@ -89,7 +89,8 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
     page
         Also write one self-contained HTML page with plots.
     """
-    from genomic_platform.genotypes.qc import genotype_qc, qc_summary
+    from genomic_platform.genotypes.qc import genotype_qc
+    from genomic_platform.genotypes.qc_summary import qc_summary
 
     held = _opened(table, region, lines)
     found = genotype_qc(held, min_variant_call_rate=min_variant_call_rate, min_line_call_rate=min_line_call_rate,

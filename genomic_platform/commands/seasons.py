@@ -19,7 +19,7 @@ def check(*files: Path) -> None:
     Parameters
     ----------
     files
-        Genotypes (VCF, HapMap, PLINK .bed), trials, environments or lines (CSV), in any order.
+        Genotypes (VCF, BCF, PLINK, HapMap, tables of dosages), trials, environments or lines (CSV), in any order.
     """
     from genomic_platform.landing.checkup import inspect_any
     from genomic_platform.results.display import inspection_report
@@ -41,7 +41,7 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
     folder
         The programme's folder; its name becomes the programme's name unless --name says otherwise.
     genotypes
-        Variant files: VCF, VCF.gz, HapMap, PLINK .bed (with .bim and .fam beside it).
+        Variant files: VCF, BCF, PLINK (companions beside them), HapMap, tables of dosages; any number of batches.
     trials
         Trial records, CSV: line_id, season, location, environment, then traits.
     environments

@@ -1,17 +1,22 @@
-"""The genotype batches of a programme as one value: a table each, by name, on disk a folder each."""
+"""The genotype batches of a programme as one value, on disk a folder each; what their merge reports as one table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from genomic_platform.errors import Notice, counted
+from genomic_platform.genotypes.batches import MergedPanel, merge_batches
+from genomic_platform.genotypes.panel import known_panel
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.schemas.genotypes import GENOTYPE_BATCHES
+from genomic_platform.schemas.genotypes import BATCH_REPORT, GENOTYPE_BATCHES
 
 _INDEX = "batches.parquet"
+_SAID = {"dropped": "left out, since it does not fit the others", "swapped": "recoded, REF and ALT exchanged",
+         "flipped": "read from the other strand", "flipped_and_swapped": "read from the other strand and recoded"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,3 +42,59 @@ class GenotypeBatches:
         """What `save` wrote."""
         index = GENOTYPE_BATCHES.read(folder / _INDEX)
         return cls({name: GenotypeTable.open(folder / place) for name, place in index.select("batch", "folder").rows()})
+
+    def panel(self, synonyms: Mapping[str, str], later: Collection[str] = ()) -> MergedPanel:
+        """The lines a season knows, of all batches, under their stable names.
+
+        What merging decides by frequencies it decides by these lines alone. One batch is taken as it is.
+
+        Parameters
+        ----------
+        synonyms : other name → line_id.
+        later : line ids not known yet.
+
+        Raises
+        ------
+        InputError
+            Two samples of a batch are one line; batches do not fit together (see `merge_batches`).
+        """
+        known = {name: known_panel(table, synonyms, later) for name, table in self.tables.items()
+                 if any(synonyms.get(line, line) not in later for line in table.lines)}
+        return merge_batches(known)
+
+
+def merge_report(panel: MergedPanel) -> pl.DataFrame:
+    """Everything a merge reports, one row a fact (contract BATCH_REPORT)."""
+    text = pl.lit(None, dtype=pl.String)
+    compared = panel.line_report.select(
+        pl.lit("line").alias("kind"), pl.col("batch_1").alias("batch"), pl.col("line_id").alias("id"),
+        pl.col("status").alias("measure"), pl.col("concordance").alias("value"),
+        pl.format("with {} at {} markers", "batch_2", "markers").alias("detail"))
+    changed = panel.variant_report.select(
+        pl.lit("variant").alias("kind"), "batch", pl.col("variant_id").alias("id"), pl.col("action").alias("measure"),
+        pl.lit(None, dtype=pl.Float64).alias("value"), pl.col("reason").alias("detail"))
+    counts = panel.batch_report.select(pl.lit("batch").alias("kind"), "batch", text.alias("id"), "measure", "value",
+                                       text.alias("detail"))
+    return BATCH_REPORT.conform(pl.concat([counts, changed, compared]))
+
+
+def merge_notices(panel: MergedPanel) -> list[Notice]:
+    """What a person should know of a merge of several batches."""
+    batches = panel.batch_report["batch"].n_unique()
+    if batches < 2:
+        return []
+    repeated = panel.line_report["line_id"].unique(maintain_order=True)
+    unlike = panel.line_report.filter(pl.col("status").is_in(["low", "discordant"]))["line_id"].unique(
+        maintain_order=True)
+    changed = {action: panel.variant_report.filter(pl.col("action") == action)["variant_id"]
+               for action in ("dropped", "swapped", "flipped", "flipped_and_swapped")}
+    told = [Notice("merged", f"{batches} batches of genotypes merged", batches)]
+    told += [Notice(f"variants_{action}", f"{counted(len(ids), 'variant')} of a batch {_SAID[action]}", len(ids),
+                    tuple(ids.head(3))) for action, ids in changed.items() if len(ids)]
+    if len(repeated):
+        told.append(Notice("repeated_lines", f"{counted(len(repeated), 'line')} in several batches, the best call kept",
+                           len(repeated), tuple(repeated.head(3))))
+    if len(unlike):
+        told.append(Notice("unlike_lines", f"{counted(len(unlike), 'line')} that batches call differently, perhaps "
+                           "exchanged samples", len(unlike), tuple(unlike.head(3))))
+    return told

@@ -34,12 +34,15 @@ def _mode(n: int, rare: int, theta: float) -> int:
 
 @njit(cache=True, nogil=True)
 def _next(term: float, het: int, step: int, n: int, rare: int, t: float) -> float:
-    """The term at `het + step` from the term at `het`; 0 past either end."""
+    """The term at `het + step` from the term at `het`; 0 past either end.
+
+    The ratio stands in brackets, so that its division does not wait for the term before.
+    """
     if step > 0:
-        return term * (t * (rare - het) * (2 * n - rare - het)) / ((het + 2.0) * (het + 1.0))
+        return term * (t * (rare - het) * (2 * n - rare - het) / ((het + 2.0) * (het + 1.0)))
     if het < 2:
         return 0.0
-    return term * (het * (het - 1.0)) / (t * (rare - het + 2.0) * (2 * n - rare - het + 2.0))
+    return term * (het * (het - 1.0) / (t * (rare - het + 2.0) * (2 * n - rare - het + 2.0)))
 
 
 @njit(cache=True, nogil=True)

@@ -30,12 +30,14 @@ from genomic_platform.genotypes.assembly import (
     monomorphic,
     varying,
 )
+from genomic_platform.genotypes.batch_set import merge_notices, merge_report
 from genomic_platform.genotypes.batches import merge_batches
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.readers.part import AS_USUAL, VARIANT_SCHEMA, GenotypeSource, ReadOptions
 from genomic_platform.genotypes.sources import find_sources, open_source
 from genomic_platform.genotypes.table import GenotypeTable, described, table_facts
 from genomic_platform.genotypes.table_file import row_group_size, write_table
+from genomic_platform.schemas.genotypes import BATCH_REPORT
 
 #: Told how many variants have been read of which file.
 Progress = Callable[[str, int], None]
@@ -48,7 +50,7 @@ def ingest(paths: Sequence[Path], out: Path, options: ReadOptions = AS_USUAL,
     Parameters
     ----------
     paths : see `sources.find_sources`.
-    out : folder of the table, which must not exist yet; it appears whole or not at all. The reports of a merge lie
+    out : folder of the table, which must not exist yet; it appears whole or not at all. The report of a merge lies
         beside the table.
     progress : called after every chunk.
 
@@ -186,6 +188,5 @@ def _merge(folder: Path, batches: Sequence[Sequence[_Part]]) -> list[Notice]:
             tables[parts[0].facts.file] = GenotypeTable.open(place)
         merged = merge_batches(tables)
         merged.table.save(folder)
-    for name, report in merged.reports.items():
-        report.write_parquet(folder / f"{name}.parquet")
-    return [*notices, *merged.notices]
+    BATCH_REPORT.write(merge_report(merged), folder / "batch_report.parquet")
+    return [*notices, *merge_notices(merged)]

@@ -48,6 +48,12 @@ def clear_padding(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
     return cleared_MB
 
 
+def swapped_alleles(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
+    """Calls that count the other allele, dosage 2 − x, without decoding: code 00 becomes 11 and 11 becomes 00."""
+    homozygous_MB = ~(packed_MB ^ packed_MB >> 1) & 0x55  # the low bit of every call whose two bits are equal
+    return clear_padding(packed_MB ^ (homozygous_MB | homozygous_MB << 1), n_lines)
+
+
 def genotype_counts(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
     """Homozygous reference, heterozygous and homozygous ALT calls of each variant, int64 (3, M), from packed words."""
     from genomic_platform.genotypes.packing_kernels import count_codes

@@ -6,7 +6,7 @@ the codes are. Axes: M variants, N lines, B = ceil(N / 4) bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
@@ -16,12 +16,17 @@ _LOW_BITS = np.uint64(0x5555555555555555)
 _LOW_BITS_OF_BYTE = np.uint8(0x55)
 
 
-@intrinsic
-def popcount(typing_context, word):
-    """Bits set in a word: the processor's instruction, a vector of words at a time where it has one."""
-    def build(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
-    return word(word), build
+if TYPE_CHECKING:
+    def popcount(word: np.integer | int) -> int:
+        """Bits set in a word."""
+        ...
+else:
+    @intrinsic
+    def popcount(typing_context, word):
+        """Bits set in a word: the processor's instruction, a vector of words at a time where it has one."""
+        def build(context, builder, signature, arguments):
+            return builder.ctpop(arguments[0])
+        return word(word), build
 
 
 @njit(cache=True, nogil=True)

@@ -16,6 +16,7 @@ import numpy as np
 from genomic_platform.errors import InputError, Notice, Problem
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.assembly import PartFacts, assemble, batches_of, line_order, monomorphic, varying
+from genomic_platform.genotypes.batch_set import merge_notices
 from genomic_platform.genotypes.batches import merge_batches
 from genomic_platform.genotypes.readers.part import AS_USUAL, GenotypePart, ReadOptions, collect
 from genomic_platform.genotypes.sources import find_sources, open_source
@@ -89,7 +90,8 @@ def read_genotypes(paths: Sequence[Path], synonyms: Mapping[str, str] | None = N
     batches, notices = read_batches(paths, options)
     if len(batches) == 1:
         return next(iter(batches.values())), notices
-    return merge_batches(batches, synonyms=synonyms).table, notices
+    merged = merge_batches(batches, synonyms=synonyms)
+    return merged.table, [*notices, *merge_notices(merged)]
 
 
 def _facts(parts: Sequence[GenotypePart]) -> list[PartFacts]:

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genomic_platform.errors import InputError, Problem
-from genomic_platform.genotypes.readers.hapmap import HAPMAP_MAGIC
-from genomic_platform.genotypes.readers.vcf import VCF_MAGIC
-from genomic_platform.landing.files import HAPMAP, PLINK, Landing
+from genomic_platform.genotypes.sources import source_kind
+from genomic_platform.landing.files import GENOTYPES, Landing
 from genomic_platform.landing.inspection import Inspection, inspect_files
 from genomic_platform.phenotypes.delimited import read_delimited
 from genomic_platform.program import Program
 
-_GENOTYPE_NAMES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK, *HAPMAP)
 _LINE_COLUMNS = {"synonyms", "germplasm_id", "parent_1", "parent_2", "generation", "inbreeding", "role", "known_from"}
 
 
 def kind_of(path: Path) -> str:
     """genotypes | trials | environments | lines, by name for genotypes and by columns for tables."""
-    if path.name.lower().endswith(_GENOTYPE_NAMES) or _starts_like_genotypes(path):
+    if path.name.lower().endswith(GENOTYPES) or isinstance(source_kind(path), str):
         return "genotypes"
     cells = read_delimited(path).cells
     columns = set(cells.columns)
@@ -28,13 +26,6 @@ def kind_of(path: Path) -> str:
         distinct = "environment" in columns and 2 * cells["environment"].n_unique() > cells.height
         return "environments" if distinct else "trials"
     return "lines" if columns & _LINE_COLUMNS and "environment" not in columns else "trials"
-
-
-def _starts_like_genotypes(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(16).startswith((VCF_MAGIC, HAPMAP_MAGIC))
 
 
 def inspect_any(files: Sequence[Path]) -> Inspection:

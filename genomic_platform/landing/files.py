@@ -24,10 +24,11 @@ from genomic_platform.phenotypes.trials import inspect_trials
 from genomic_platform.program import Program
 
 KINDS = ("genotypes", "trials", "lines", "environments")
-PLINK = (".bed", ".bim", ".fam")
-HAPMAP = (".hmp.txt", ".hmp.txt.gz")
+PLINK = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".pvar.zst", ".psam"))
+#: Names that only genotype files have; tables of dosages are told by their content.
+GENOTYPES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK[0], *PLINK[1], ".hmp.txt", ".hmp.txt.gz", ".parquet")
 SUFFIXES = {
-    "genotypes": (".vcf", ".vcf.gz", ".bcf", *PLINK, *HAPMAP),
+    "genotypes": (*GENOTYPES, ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"),
     "trials": (".csv", ".tsv", ".txt", ".csv.gz"),
     "lines": (".csv", ".tsv", ".txt", ".csv.gz"),
     "environments": (".csv", ".tsv", ".txt", ".csv.gz"),
@@ -130,10 +131,12 @@ class Landing:
 
 
 def with_companions(path: Path) -> list[Path]:
-    """A file, and of PLINK's .bed, .bim and .fam those that lie beside it."""
-    if path.suffix not in PLINK:
-        return [path]
-    return [path, *(p for s in PLINK if (p := path.with_suffix(s)) != path and p.is_file())]
+    """A file, and of PLINK's files of one set (`PLINK`) those that lie beside it."""
+    for suffixes in PLINK:
+        if suffix := next((s for s in suffixes if path.name.endswith(s)), None):
+            stem = path.name.removesuffix(suffix)
+            return [path, *(p for s in suffixes if (p := path.with_name(stem + s)) != path and p.is_file())]
+    return [path]
 
 
 def chain_digest(before: str, own: Mapping[str, str]) -> str:

@@ -75,7 +75,8 @@ def inspect_files(genotypes: Sequence[Path] = (), trials: Sequence[Path] = (), e
 def _match(found: Inspection, registry: LineRegistry, trials: Sequence[Path], genotypes: Sequence[Path]) -> None:
     assert found.trials is not None
     assert found.genotypes is not None
-    found.problems += repeated_lines(found.genotypes.lines, registry.synonyms, ", ".join(p.name for p in genotypes))
+    for batch, table in found.genotypes.batches.items():
+        found.problems += repeated_lines(table.lines, registry.synonyms, batch)
     genotyped = {registry.synonyms.get(name, name) for name in found.genotypes.lines}
     first_seen = dict(found.trials.lines.select("line_id", "first_season").iter_rows())
     phenotyped = set(first_seen)

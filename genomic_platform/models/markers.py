@@ -11,14 +11,18 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import InputError, Problem
+from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import MARKER_EFFECTS
 
 SHOWN = 5
+_SWAPPED = (pl.col("ref") == pl.col("alt_found")) & (pl.col("alt") == pl.col("ref_found"))
 
 
 def match_markers(genotypes: GenotypeTable, panel: GenotypeTable) -> GenotypeTable:
     """The lines of `genotypes` at the markers of `panel`, in the panel's order; further markers are left out.
+
+    A marker whose REF and ALT are exchanged is recoded: panels grow, and a larger batch may count the other allele.
 
     Raises
     ------
@@ -32,6 +36,8 @@ def match_markers(genotypes: GenotypeTable, panel: GenotypeTable) -> GenotypeTab
     if problems := _missing(both, wanted.height) + _other_alleles(both):
         raise InputError(problems)
     packed_MB = genotypes.packed_MB[both["row"].to_numpy()]
+    swapped_M = both.select(_SWAPPED).to_series().to_numpy()
+    packed_MB[swapped_M] = packing.swapped_alleles(packed_MB[swapped_M], genotypes.n_lines)
     return GenotypeTable.from_packed(panel.variants, genotypes.lines, packed_MB)
 
 
@@ -45,16 +51,12 @@ def _missing(both: pl.DataFrame, n_markers: int) -> list[Problem]:
 
 
 def _other_alleles(both: pl.DataFrame) -> list[Problem]:
-    differ = both.filter(pl.col("row").is_not_null()
+    differ = both.filter(pl.col("row").is_not_null() & ~_SWAPPED
                          & ((pl.col("ref") != pl.col("ref_found")) | (pl.col("alt") != pl.col("alt_found"))))
-    problems = []
-    for marker, ref, alt, _, ref_found, alt_found in differ.iter_rows():
-        swapped = (ref, alt) == (alt_found, ref_found)
-        problems.append(Problem(
-            "genotypes", f"REF {ref}, ALT {alt} as in the training panel", f"REF {ref_found}, ALT {alt_found}",
-            "swap REF and ALT and recode the calls" if swapped else "check strand and platform of this marker",
-            field=f"marker {marker}"))
-    return problems
+    return [Problem("genotypes", f"REF {ref}, ALT {alt} as in the training panel, or the two exchanged",
+                    f"REF {ref_found}, ALT {alt_found}", "check strand and platform of this marker",
+                    field=f"marker {marker}")
+            for marker, ref, alt, _, ref_found, alt_found in differ.iter_rows()]
 
 
 def panel_frequencies(panel: GenotypeTable) -> np.ndarray:

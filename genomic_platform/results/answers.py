@@ -149,7 +149,9 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     main = published_assets(program, workspace)
     main = main.at(full_commit(main, commit)) if commit else main
     value = main.read(asset, _season(main, season), ASSETS[asset])
-    if asset in ("genotype_batch", "genotype_panel"):
+    if asset == "genotype_batch":
+        return pl.DataFrame({"batch": name, "line_id": line} for name, t in value.tables.items() for line in t.lines)
+    if asset == "genotype_panel":
         return value.variants.hstack(pl.DataFrame(value.dosages().T, schema=list(value.lines)))
     if asset == "relationship_matrix":
         lines = value["line_id"].to_list()

@@ -101,7 +101,7 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
 
     landing, section = Landing(program), program.file.line_means
     registry = landing.line_registry()
-    batch, _ = read_genotypes(landing.files("genotypes"))
+    batch, _ = read_genotypes(landing.files("genotypes"), registry.synonyms)
     panel = known_panel(batch, registry.synonyms)
     records, _ = read_trials(landing.files("trials"), list(program.traits), registry, program.calendar)
     means, _ = line_means(records, means=section.means)

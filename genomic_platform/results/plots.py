@@ -73,6 +73,28 @@ def allele_frequency_spectrum(alt_frequency_M: np.ndarray) -> dg.MarkdownMetadat
     return _markdown(figure, "allele-frequency spectrum")
 
 
+def line_quality(qc: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Heterozygosity of each line against its call rate, removed lines in another colour (contract GENOTYPE_QC)."""
+    lines = qc.filter(kind="line")
+    figure, (ax,) = _figure(1)
+    for kept, colour in ((True, COLOURS[2]), (False, COLOURS[1])):
+        shown = lines.filter(pl.col("kept") == kept)
+        ax.plot(shown["call_rate"], shown["heterozygosity"], ".", color=colour, alpha=.6, markersize=5)
+    _label(ax, f"{lines.height:,} lines, {lines.filter(~pl.col('kept')).height:,} removed", "call rate", "heterozygosity")
+    return _markdown(figure, "heterozygosity of lines against their call rate")
+
+
+def hardy_weinberg(qc: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Observed against expected p-values of the exact test given the panel's inbreeding."""
+    p_M = np.sort(qc.filter(kind="variant")["hwe_p_value_inbred"].drop_nulls().drop_nans().to_numpy())
+    figure, (ax,) = _figure(1)
+    expected_M = -np.log10((np.arange(len(p_M)) + 0.5) / max(len(p_M), 1))
+    ax.plot(expected_M, -np.log10(np.maximum(p_M, 1e-50)), ".", color=COLOURS[0], markersize=4)
+    ax.axline((0, 0), slope=1, color=MUTED, linewidth=.8)
+    _label(ax, f"{len(p_M):,} variants, given inbreeding", "expected −log₁₀ p", "observed −log₁₀ p")
+    return _markdown(figure, "Hardy–Weinberg p-values")
+
+
 def relationship(matrix_NN: np.ndarray) -> dg.MarkdownMetadataValue:
     """Histogram of relationships between different lines."""
     upper = matrix_NN[np.triu_indices_from(matrix_NN, k=1)]

@@ -7,10 +7,12 @@ from typing import Any
 import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
-from genomic_platform.genotypes.panel import known_panel
+from genomic_platform.genotypes.batch_set import GenotypeBatches, merge_notices, merge_report
+from genomic_platform.genotypes.batches import MergedPanel
 from genomic_platform.genotypes.qc import apply_qc
 from genomic_platform.genotypes.qc import genotype_qc as quality
-from genomic_platform.genotypes.read import read_genotypes
+from genomic_platform.genotypes.qc_summary import qc_summary
+from genomic_platform.genotypes.read import read_batches
 from genomic_platform.genotypes.relationship import vanraden
 from genomic_platform.genotypes.relationship_table import relationship_array, relationship_table
 from genomic_platform.genotypes.structure import principal_components
@@ -27,31 +29,60 @@ def _describe_genotypes(season: Season, table: GenotypeTable) -> dict[str, Any]:
             "allele_frequency_spectrum": plots.allele_frequency_spectrum(table.variants["alt_frequency"].to_numpy())}
 
 
-@season_asset(group="genotypes", code_version="1", kinds={"arrow"}, landing=("genotypes",), timeless=True,
-              describe=_describe_genotypes)
-def genotype_batch(season: Season) -> GenotypeTable:
-    """The variant files as one packed table: one row per variant, two bits a call, lines as in the files."""
-    table, notices = read_genotypes(season.landing.files("genotypes"))
+def _describe_batches(season: Season, batches: GenotypeBatches) -> dict[str, Any]:
+    sizes = pl.DataFrame([(name, t.n_lines, t.n_variants, t.variants["call_rate"].mean())
+                          for name, t in batches.tables.items()],
+                         schema=["batch", "lines", "variants", "mean_call_rate"], orient="row")
+    return {"batches": len(batches.tables), "lines": int(sizes["lines"].sum()), "sizes": plots.markdown_table(sizes)}
+
+
+@season_asset(group="genotypes", code_version="2", kinds={"arrow"}, landing=("genotypes",), timeless=True,
+              describe=_describe_batches)
+def genotype_batch(season: Season) -> GenotypeBatches:
+    """The variant files as packed tables, one a batch: a row per variant, two bits a call, lines as in the files."""
+    tables, notices = read_batches(season.landing.files("genotypes"))
     season.note(notices)
-    return table
+    return GenotypeBatches(tables)
 
 
-@season_asset(group="genotypes", code_version="2", kinds={"arrow"}, landing=("lines",), describe=_describe_genotypes)
-def genotype_panel(season: Season, genotype_batch: GenotypeTable, line_records: pl.DataFrame) -> GenotypeTable:
-    """Genotypes of the lines known at the season, under their stable names."""
+@season_asset(group="genotypes", code_version="3", kinds={"arrow"}, landing=("lines",), describe=_describe_genotypes)
+def genotype_panel(season: Season, genotype_batch: GenotypeBatches, line_records: pl.DataFrame) -> GenotypeTable:
+    """Genotypes of the lines known at the season, under their stable names; batches merged, markers harmonised."""
+    panel = _merged(season, genotype_batch, line_records)
+    season.note(merge_notices(panel))
+    return panel.table
+
+
+def _describe_report(season: Season, table: pl.DataFrame) -> dict[str, Any]:
+    counts = table.filter(kind="batch").pivot("batch", index="measure", values="value")
+    done = table.filter(pl.col("kind") != "batch").group_by("batch", "kind", "measure").len().sort("batch", "kind")
+    return {"batches": table["batch"].n_unique(), "counts": plots.markdown_table(counts, 4),
+            "variants_and_lines": plots.markdown_table(done)}
+
+
+@season_asset(group="genotypes", code_version="1", kinds={"polars"}, landing=("lines",), describe=_describe_report)
+def batch_report(season: Season, genotype_batch: GenotypeBatches, line_records: pl.DataFrame) -> pl.DataFrame:
+    """What became of every batch in the merge: variants matched, recoded, left out; repeated lines compared."""
+    return merge_report(_merged(season, genotype_batch, line_records))
+
+
+def _merged(season: Season, batches: GenotypeBatches, line_records: pl.DataFrame) -> MergedPanel:
     # line_records is what differs between seasons with the same files: without it an earlier panel would be taken
     registry = read_lines(season.landing.lines_file)
-    return known_panel(genotype_batch, registry.synonyms,
-                       set(registry.records["line_id"]) - set(line_records["line_id"]))
+    return batches.panel(registry.synonyms, set(registry.records["line_id"]) - set(line_records["line_id"]))
 
 
 def _describe_qc(season: Season, table: pl.DataFrame) -> dict[str, Any]:
-    reasons = table.filter(~pl.col("kept")).group_by("kind", "reason").len().sort("len", descending=True)
-    kept = {kind: table.filter(pl.col("kept"), pl.col("kind") == kind).height for kind in ("variant", "line")}
-    return {"variants_kept": kept["variant"], "lines_kept": kept["line"], "removals": plots.markdown_table(reasons)}
+    found = qc_summary(season.read("genotype_panel"), table)
+    removed = pl.DataFrame([(kind, reason, count) for kind in ("line", "variant")
+                            for reason, count in found[f"{kind}s_removed"].items()],
+                           schema=["kind", "reason", "count"], orient="row")
+    numbers = {name: value for name, value in found.items() if isinstance(value, int | float | str)}
+    return {**numbers, "removals": plots.markdown_table(removed), "lines_plot": plots.line_quality(table),
+            "hardy_weinberg_plot": plots.hardy_weinberg(table)}
 
 
-@season_asset(group="genotypes", code_version="1", settings=("genotype_qc",), timeless=True,
+@season_asset(group="genotypes", code_version="2", settings=("genotype_qc",), timeless=True,
               describe=_describe_qc)
 def genotype_qc(season: Season, genotype_panel: GenotypeTable) -> pl.DataFrame:
     """What is kept and removed, with a reason each, by the thresholds of program.toml."""

@@ -12,7 +12,7 @@ def _landing(kind: str, kinds: set[str], description: str) -> dg.AssetSpec:
 
 
 landing_files = [
-    _landing("genotypes", {"file"}, "Variant files in `landing/genotypes` (VCF, PLINK .bed)."),
+    _landing("genotypes", {"file"}, "Variant files in `landing/genotypes` (VCF, BCF, PLINK, …)."),
     _landing("trials", {"csv"}, "Trial records in `landing/trials`, one file for all seasons or one a season."),
     _landing("lines", {"csv"}, "Optional `landing/lines`: synonyms, families, parents, roles, first season known."),
     _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment."),

@@ -122,6 +122,24 @@ def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, trait
                       f"{', '.join(found.measured) or 'none'}")
 
 
+@app.command(sort_key=8)
+def qc(folder: Folder, *, out_: Out, season: str | None = None) -> None:
+    """Write the quality page of a published season's genotypes: one HTML file with plots, removals and their reasons.
+
+    Parameters
+    ----------
+    out_
+        File to write, .html.
+    season
+        A published season; the last one when not given.
+    """
+    from genomic_platform.results import answers
+
+    program, workspace = opened(folder)
+    out_.write_text(answers.quality_page(program, workspace, season), encoding="utf-8")
+    out.print(f"{out_}: open it in a browser")
+
+
 @app.command(sort_key=9)
 def export(folder: Folder, *, asset: str, out_: Out,
            season: str | None = None, commit: str | None = None) -> None:

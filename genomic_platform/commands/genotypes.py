@@ -81,7 +81,7 @@ def freq(table: Table, *, region: Region = None, lines: Lines = None, out_: Outp
 @genotypes.command
 def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None, page: Path | None = None,
        min_variant_call_rate: Share = 0.5, min_line_call_rate: Share = 0.5, min_allele_frequency: Share = 0.0,
-       min_hwe_p: Share = 0.0) -> None:
+       min_hwe_p: Share = 0.0, max_variant_heterozygosity: Share = 1.0, max_line_heterozygosity: Share = 1.0) -> None:
     """Quality of every variant and line, what would be removed and why.
 
     Parameters
@@ -93,14 +93,19 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
     from genomic_platform.genotypes.qc_summary import qc_summary
 
     held = _opened(table, region, lines)
-    found = genotype_qc(held, min_variant_call_rate=min_variant_call_rate, min_line_call_rate=min_line_call_rate,
-                        min_allele_frequency=min_allele_frequency, min_hwe_p=min_hwe_p)
+    thresholds = {"min_variant_call_rate": min_variant_call_rate, "min_line_call_rate": min_line_call_rate,
+                  "min_allele_frequency": min_allele_frequency, "min_hwe_p": min_hwe_p,
+                  "max_variant_heterozygosity": max_variant_heterozygosity,
+                  "max_line_heterozygosity": max_line_heterozygosity}
+    found = genotype_qc(held, **thresholds)
     if page:
         from genomic_platform.results.qc_page import qc_page
 
-        page.write_text(qc_page(table.name, held, found), encoding="utf-8")
+        page.write_text(qc_page(table.name, held, found, thresholds=thresholds), encoding="utf-8")
+    said = err if out_ is None else out
     for name, value in qc_summary(held, found).items():
-        (err if out_ is None else out).print(f"{name}: {value}")
+        if value not in (None, {}):
+            said.print(f"{name.replace('_', ' ')}: {f'{value:.4f}' if isinstance(value, float) else value}")
     _show(found, out_)
 
 

@@ -161,6 +161,20 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     return value
 
 
+def quality_page(program: Program, workspace: Workspace, season: str | None = None) -> str:
+    """The QC page of a published season's genotypes, as HTML; None = the last one. Raises NotAvailable."""
+    from genomic_platform.results.qc_page import qc_page
+
+    main = published_assets(program, workspace)
+    label = _season(main, season)
+    panel, qc, batches = (main.read(asset, label, ASSETS[asset])
+                          for asset in ("genotype_panel", "genotype_qc", "batch_report"))
+    counts = batches.filter(kind="batch").select("batch", "measure", "value")
+    several = counts["batch"].n_unique() > 1
+    return qc_page(f"{program.name}, season {label}", panel, qc, batches=counts if several else None,
+                   thresholds=program.file.genotype_qc.model_dump())
+
+
 def full_commit(main: AssetStore, beginning: str) -> str:
     """The commit of `main` whose id, here or in the store it came from, begins so. Raises NotAvailable for none or
     several."""

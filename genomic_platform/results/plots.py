@@ -80,7 +80,8 @@ def line_quality(qc: pl.DataFrame) -> dg.MarkdownMetadataValue:
     for kept, colour in ((True, COLOURS[2]), (False, COLOURS[1])):
         shown = lines.filter(pl.col("kept") == kept)
         ax.plot(shown["call_rate"], shown["heterozygosity"], ".", color=colour, alpha=.6, markersize=5)
-    _label(ax, f"{lines.height:,} lines, {lines.filter(~pl.col('kept')).height:,} removed", "call rate", "heterozygosity")
+    removed = lines.filter(~pl.col("kept")).height
+    _label(ax, f"{lines.height:,} lines, {removed:,} removed", "call rate", "heterozygosity")
     return _markdown(figure, "heterozygosity of lines against their call rate")
 
 

@@ -6,13 +6,14 @@ from genomic_platform.genotypes.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
 from genomic_platform.program import RECIPES
-from genomic_platform.schemas import genotypes, phenotypes, predictions
+from genomic_platform.schemas import genotypes, pedigree, phenotypes, predictions
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 
 TABLES = (
     phenotypes.TRIAL_RECORDS, phenotypes.LINE_RECORDS, phenotypes.ENVIRONMENT_RECORDS,
     phenotypes.ENVIRONMENT_FEATURES, phenotypes.LINE_MEANS, phenotypes.TRAINING_SET,
     genotypes.BATCH_REPORT, genotypes.GENOTYPE_QC, genotypes.POPULATION_STRUCTURE, genotypes.RELATIONSHIP_MATRIX,
+    pedigree.PARENTAGE,
     predictions.FORWARD_PREDICTIONS, predictions.RECIPE_DIFFERENCES, predictions.MODEL_COMPARISON,
     predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,

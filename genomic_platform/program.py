@@ -162,6 +162,7 @@ class LandingSection(_Section):
     trials: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    pedigree: tuple[str, ...] = ()
 
 
 class ProgramFile(_Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import polars as pl
 from cyclopts import App, Parameter, validators
@@ -93,10 +93,10 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
     from genomic_platform.genotypes.qc_summary import qc_summary
 
     held = _opened(table, region, lines)
-    thresholds = {"min_variant_call_rate": min_variant_call_rate, "min_line_call_rate": min_line_call_rate,
-                  "min_allele_frequency": min_allele_frequency, "min_hwe_p": min_hwe_p,
-                  "max_variant_heterozygosity": max_variant_heterozygosity,
-                  "max_line_heterozygosity": max_line_heterozygosity}
+    thresholds: dict[str, Any] = {
+        "min_variant_call_rate": min_variant_call_rate, "min_line_call_rate": min_line_call_rate,
+        "min_allele_frequency": min_allele_frequency, "min_hwe_p": min_hwe_p,
+        "max_variant_heterozygosity": max_variant_heterozygosity, "max_line_heterozygosity": max_line_heterozygosity}
     found = genotype_qc(held, **thresholds)
     if page:
         from genomic_platform.results.qc_page import qc_page

@@ -33,7 +33,8 @@ def check(*files: Path) -> None:
 
 @app.command(sort_key=2)
 def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environments: Files = None,
-         lines: Path | None = None, traits: Names = None, name: str | None = None, in_place: Flag = False) -> None:
+         lines: Path | None = None, pedigree: Path | None = None, traits: Names = None, name: str | None = None,
+         in_place: Flag = False) -> None:
     """Make a programme folder: inspect the files, put them into landing/, write program.toml, say what was guessed.
 
     Parameters
@@ -48,6 +49,8 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
         One row per environment, CSV.
     lines
         Optional lines.csv: synonyms, families, parents, roles.
+    pedigree
+        Optional pedigree.csv: line_id, parent_1, parent_2; genotypes are checked against it.
     traits
         Columns that are traits; guessed when not given.
     name
@@ -62,7 +65,7 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
         raise ProgramError("init needs genotypes and trials, since values are learned from both; repair: "
                            "--genotypes FILE… --trials FILE…")
     files = {"genotypes": genotypes, "trials": trials, "environments": environments or [],
-             "lines": [lines] if lines else []}
+             "lines": [lines] if lines else [], "pedigree": [pedigree] if pedigree else []}
     workspace = Workspace.beside(folder)
     workspace.require_free(name or program_name(folder.resolve().name), folder)
     made = initialise(folder, files, traits=traits, name=name, in_place=in_place)

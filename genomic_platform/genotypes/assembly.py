@@ -22,6 +22,8 @@ _NOTICES = {
     "haploid": ("haploid call", "taken as homozygous"),
     "uncertain": ("dosage", "further than .1 from a whole number, taken as missing"),
     "recoded": ("call", "coded −1, 0, 1, taken as 0, 1, 2"),
+    "no_two": ("table of dosages", "without a 2: its 1 is read as heterozygous; write 2 where presence is homozygous"),
+    "placeholder_alleles": ("variant", "without alleles, written as A (counted 0) and C (counted)"),
     "unsorted": ("genotype file", "not sorted by chromosome and position; the table is"),
     "duplicate_variants": ("variant", "left out that repeat another's position and alleles"),
     "repeated_ids": ("variant", "sharing an id with another, named chromosome:position:ref:alt"),

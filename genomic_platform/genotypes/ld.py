@@ -34,9 +34,9 @@ def prune(table: GenotypeTable, window_variants: int = 50, step: int = 5, max_r2
           window_bp: int | None = None, threads: int | None = None) -> np.ndarray:
     """Variants in approximate linkage equilibrium, Boolean (M,): of each pair with r² > `max_r2` one is left out.
 
-    The variants kept are those of plink 1.9 and of plink 2.0 alpha 3 (`--indep-pairwise`; later ones have an option,
-    `--indep-order`, for the order of comparison): the rarer minor allele goes, of equals the later variant, and variants
-    without variance go, unless they are alone within a window's reach.
+    The variants kept are those of plink 1.9 and plink 2.0 alpha 3 (`--indep-pairwise`; later ones have `--indep-order`
+    for the order of comparison): the rarer minor allele goes, of equals the later variant, and variants without
+    variance go, unless they are alone within a window's reach.
 
     Parameters
     ----------

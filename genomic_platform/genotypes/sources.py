@@ -87,21 +87,21 @@ def _head(path: Path) -> bytes:
 
 def _kind_of_content(path: Path, head: bytes) -> str | Problem:
     text = head.removeprefix(BOM)
+    if path.suffix == ".pgen":  # its other storage modes begin like a .bed
+        return "pgen"
     for kind, magic in _MAGIC.items():
         if text.startswith(magic):
             return kind
     if path.suffix == ".bed":
         return "plink"
-    if path.suffix == ".pgen":
-        return "pgen"
     if path.name.removesuffix(".gz").endswith(_TABLES):
         from genomic_platform.genotypes.readers.dosage_table import looks_like_dosages
 
         if looks_like_dosages(path):
             return "dosages"
-    return Problem(path.name, "a VCF (first line ##fileformat=VCF…), a PLINK .bed or .pgen, BCF, HapMap (rs#…), VCF Zarr, "
-                   "or a table of dosages", _described(head), "give one of these; of a table say in its header what the "
-                   "columns are")
+    return Problem(path.name, "a VCF (first line ##fileformat=VCF…), a PLINK .bed or .pgen, BCF, HapMap (rs#…), VCF "
+                   "Zarr, or a table of dosages", _described(head),
+                   "give one of these; of a table say in its header what the columns are")
 
 
 def _described(head: bytes) -> str:

@@ -154,7 +154,7 @@ class GenotypeTable:
         return self.variants["alt_frequency"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
     def packed_blocks(self, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
-        """Pairs (index of the first variant, uint8 (m, B), m ≤ `size`), in table order; a large table on disk is streamed."""
+        """Pairs (index of the first variant, uint8 (m, B), m ≤ `size`), in table order; of large tables streamed."""
         if self._streamed is not None:
             yield from self._streamed.blocks(size)
             return

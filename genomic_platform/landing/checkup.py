@@ -7,16 +7,17 @@ from pathlib import Path
 
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes.sources import source_kind
-from genomic_platform.landing.files import GENOTYPES, Landing
+from genomic_platform.landing.files import GENOTYPES, KINDS, Landing
 from genomic_platform.landing.inspection import Inspection, inspect_files
 from genomic_platform.phenotypes.delimited import read_delimited
 from genomic_platform.program import Program
 
-_LINE_COLUMNS = {"synonyms", "germplasm_id", "parent_1", "parent_2", "generation", "inbreeding", "role", "known_from"}
+_LINE_COLUMNS = {"synonyms", "germplasm_id", "role", "known_from"}
+_ALSO_OF_PEDIGREES = {"parent_1", "parent_2", "generation", "inbreeding"}
 
 
 def kind_of(path: Path) -> str:
-    """genotypes | trials | environments | lines, by name for genotypes and by columns for tables."""
+    """genotypes | trials | environments | lines | pedigree, by name for genotypes and by columns for tables."""
     if path.name.lower().endswith(GENOTYPES) or isinstance(source_kind(path), str):
         return "genotypes"
     cells = read_delimited(path).cells
@@ -25,19 +26,23 @@ def kind_of(path: Path) -> str:
         # one row an environment; a trial file whose line_id is misspelt repeats its environments
         distinct = "environment" in columns and 2 * cells["environment"].n_unique() > cells.height
         return "environments" if distinct else "trials"
-    return "lines" if columns & _LINE_COLUMNS and "environment" not in columns else "trials"
+    if "environment" in columns or not columns & (_ALSO_OF_PEDIGREES | _LINE_COLUMNS):
+        return "trials"
+    return "pedigree" if columns >= {"parent_1", "parent_2"} and not columns & _LINE_COLUMNS else "lines"
 
 
 def inspect_any(files: Sequence[Path]) -> Inspection:
     """Inspect files of any kind together."""
-    kinds: dict[str, list[Path]] = {"genotypes": [], "trials": [], "environments": [], "lines": []}
+    kinds: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     for path in files:
         kinds[kind_of(path)].append(path)
-    if len(kinds["lines"]) > 1:
-        raise InputError([Problem(p.name, "one line file for the programme", f"{len(kinds['lines'])} line files",
-                                  "merge them into one lines.csv") for p in kinds["lines"]])
-    lines = kinds["lines"][0] if kinds["lines"] else None
-    return inspect_files(kinds["genotypes"], kinds["trials"], kinds["environments"], lines)
+    if several := [Problem(p.name, f"one {what} for the programme", f"{len(kinds[kind])} {what}s",
+                           f"merge them into one {kind}.csv")
+                   for kind, what in (("lines", "line file"), ("pedigree", "pedigree")) if len(kinds[kind]) > 1
+                   for p in kinds[kind]]:
+        raise InputError(several)
+    lines, pedigree = (next(iter(kinds[kind]), None) for kind in ("lines", "pedigree"))
+    return inspect_files(kinds["genotypes"], kinds["trials"], kinds["environments"], lines, pedigree=pedigree)
 
 
 def inspect_program(program: Program) -> Inspection:
@@ -55,4 +60,4 @@ def inspect_program(program: Program) -> Inspection:
     if missing:
         raise InputError(missing)
     return inspect_files(landing.files("genotypes"), landing.files("trials"), landing.files("environments"),
-                         landing.lines_file, list(program.traits), program.calendar)
+                         landing.lines_file, list(program.traits), program.calendar, landing.pedigree_file)

@@ -18,12 +18,15 @@ import polars as pl
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.phenotypes.delimited import read_delimited
 from genomic_platform.phenotypes.lines import LineRegistry, read_lines
+from genomic_platform.phenotypes.pedigree import Pedigree, pedigree_of_lines, read_pedigree
 from genomic_platform.phenotypes.seasons import ALL
 from genomic_platform.phenotypes.trial_table import RESERVED, trait_id
 from genomic_platform.phenotypes.trials import inspect_trials
 from genomic_platform.program import Program
 
-KINDS = ("genotypes", "trials", "lines", "environments")
+KINDS = ("genotypes", "trials", "lines", "environments", "pedigree")
+#: Kinds that values are learned from: a change in one makes seasons stale. The pedigree checks genotypes, no more.
+LEARNED_FROM = KINDS[:4]
 PLINK = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".pvar.zst", ".psam"))
 #: Names that only genotype files have; tables of dosages are told by their content.
 GENOTYPES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK[0], *PLINK[1], ".hmp.txt", ".hmp.txt.gz", ".parquet")
@@ -32,6 +35,7 @@ SUFFIXES = {
     "trials": (".csv", ".tsv", ".txt", ".csv.gz"),
     "lines": (".csv", ".tsv", ".txt", ".csv.gz"),
     "environments": (".csv", ".tsv", ".txt", ".csv.gz"),
+    "pedigree": (".csv", ".tsv", ".txt", ".csv.gz"),
 }
 
 
@@ -87,14 +91,34 @@ class Landing:
 
     @property
     def lines_file(self) -> Path | None:
-        files = self.files("lines")
+        return self._only("lines", "line file")
+
+    @property
+    def pedigree_file(self) -> Path | None:
+        return self._only("pedigree", "pedigree")
+
+    def _only(self, kind: str, what: str) -> Path | None:
+        files = self.files(kind)
         if len(files) > 1:
-            raise InputError([Problem(f.name, "one line file for the programme", f"{len(files)} files in landing/lines",
-                                      "merge them into one lines.csv") for f in files])
+            raise InputError([Problem(f.name, f"one {what} for the programme", f"{len(files)} files in landing/{kind}",
+                                      f"merge them into one {kind}.csv") for f in files])
         return files[0] if files else None
 
+    def pedigree(self, records: pl.DataFrame) -> Pedigree:
+        """Parents of lines, by pedigree.csv and by `records` (contract LINE_RECORDS), or by these alone.
+
+        Raises InputError for what is wrong with the file, or differs between the two.
+        """
+        if self.pedigree_file is None:
+            return pedigree_of_lines(records)
+        return read_pedigree(self.pedigree_file, read_lines(self.lines_file).synonyms, records)
+
+    def pedigree_digest(self) -> str:
+        """Digest of the pedigree file, whole; no part of what makes a season stale."""
+        return _digest([_file_digest(p, _stamp(p)) for p in self.files("pedigree")])
+
     def digests(self, season: str) -> dict[str, str]:
-        """Digest of what each kind of landing file says of `season`.
+        """Digest of what each kind of landing file that values are learned from says of `season`.
 
         Trials and environments: the season's own rows, columns that hold something there; lines: rows known by then.
         Genotypes: the files whole, since a call cannot be told from its season without reading all.

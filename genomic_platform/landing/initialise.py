@@ -35,7 +35,7 @@ def initialise(folder: Path, files: Mapping[str, Sequence[Path]], *, traits: Seq
 
     Parameters
     ----------
-    files : by kind (`genotypes`, `trials`, `environments`, `lines`).
+    files : by kind (`genotypes`, `trials`, `environments`, `lines`, `pedigree`).
     traits : trait columns; guessed when None.
     in_place : record the files' paths in program.toml instead of copying them.
 
@@ -47,9 +47,9 @@ def initialise(folder: Path, files: Mapping[str, Sequence[Path]], *, traits: Seq
     if (folder / FILE).exists():
         raise ProgramError(f"{folder / FILE} exists; expected a folder without a programme; "
                            "repair: choose another folder, or edit that file")
-    lines = list(files.get("lines", ()))
-    found = inspect_files(files.get("genotypes", ()), files.get("trials", ()), files.get("environments", ()),
-                          lines[0] if lines else None, traits)
+    lines, pedigree = (next(iter(files.get(kind, ())), None) for kind in ("lines", "pedigree"))
+    found = inspect_files(files.get("genotypes", ()), files.get("trials", ()), files.get("environments", ()), lines,
+                          traits, pedigree=pedigree)
     found.require_sound()
     assert found.trials is not None
     latitude = found.environments.latitude if found.environments else None

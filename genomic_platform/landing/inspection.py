@@ -14,6 +14,7 @@ from genomic_platform.genotypes.panel import repeated_lines
 from genomic_platform.genotypes.read import GenotypeInspection, inspect_genotypes
 from genomic_platform.phenotypes.environments import EnvironmentInspection, inspect_environments
 from genomic_platform.phenotypes.lines import LineRegistry, read_lines
+from genomic_platform.phenotypes.pedigree import Pedigree, read_pedigree
 from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.phenotypes.trials import TrialInspection, inspect_trials
 
@@ -29,6 +30,7 @@ class Inspection:
     trials: TrialInspection | None = None
     environments: EnvironmentInspection | None = None
     registry: LineRegistry | None = None
+    pedigree: Pedigree | None = None
     problems: list[Problem] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 
@@ -40,7 +42,7 @@ class Inspection:
 
 def inspect_files(genotypes: Sequence[Path] = (), trials: Sequence[Path] = (), environments: Sequence[Path] = (),
                   lines: Path | None = None, traits: Sequence[str] | None = None,
-                  calendar: Calendar | None = None) -> Inspection:
+                  calendar: Calendar | None = None, pedigree: Path | None = None) -> Inspection:
     """Inspect a programme's files together; every file is read once, whole."""
     found = Inspection()
     synonyms = LineRegistry(read_lines(None).records)
@@ -57,6 +59,13 @@ def inspect_files(genotypes: Sequence[Path] = (), trials: Sequence[Path] = (), e
         try:
             found.registry = read_lines(lines, found.trials.lines)
             found.notices += found.registry.notices
+        except InputError as error:
+            found.problems += error.problems
+    if pedigree is not None:
+        try:
+            records = found.registry.records if found.registry else None
+            found.pedigree = read_pedigree(pedigree, synonyms.synonyms, records)
+            found.notices += found.pedigree.notices
         except InputError as error:
             found.problems += error.problems
     if environments:

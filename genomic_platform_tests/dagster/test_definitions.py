@@ -18,9 +18,9 @@ from genomic_platform.stores.assets import TableCodec
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = {
-    "landing": {"landing_genotypes", "landing_trials", "landing_lines", "landing_environments"},
+    "landing": {"landing_genotypes", "landing_trials", "landing_lines", "landing_pedigree", "landing_environments"},
     "genotypes": {"genotype_batch", "genotype_panel", "batch_report", "genotype_qc", "relationship_matrix",
-                  "population_structure"},
+                  "population_structure", "parentage"},
     "phenotypes": {"trial_records", "line_records", "environment_records", "environment_features", "line_means"},
     "training": {"training_set", "genomic_blup", "kernel", "forward_predictions", "recipe_differences",
                  "model_comparison"},
@@ -28,7 +28,8 @@ GROUPS = {
     "monitoring": {"realised_accuracy", "drift_report"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
-           "landing_lines": {"genotype_panel", "batch_report", "trial_records", "line_records"},
+           "landing_lines": {"genotype_panel", "batch_report", "parentage", "trial_records", "line_records"},
+           "landing_pedigree": {"parentage"},
            "landing_environments": {"environment_records"}}
 HEAVY = ("torch", "mlflow", "evidently", "sklearn", "ray")
 LOAD = """

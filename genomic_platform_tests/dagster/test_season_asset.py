@@ -190,4 +190,5 @@ def test_an_asset_shows_what_a_person_wants_to_see(published: Published, opened:
     assert "accuracy_over_seasons" in metadata_of(result, "realised_accuracy")
     observed = {e.asset_observation_data.asset_observation.asset_key.path[-1] for e in result.all_events
                 if e.event_type_value == "ASSET_OBSERVATION"}
-    assert observed == {"landing_genotypes", "landing_trials", "landing_lines", "landing_environments"}
+    assert observed == {"landing_genotypes", "landing_trials", "landing_lines", "landing_pedigree",
+                        "landing_environments"}

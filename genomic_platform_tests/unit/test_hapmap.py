@@ -10,6 +10,8 @@ import pytest
 
 from genomic_platform.errors import InputError
 from genomic_platform.genotypes.read import inspect_genotypes, read_genotypes
+from genomic_platform.genotypes.readers import hapmap as hapmap_reader
+from genomic_platform.genotypes.readers.hapmap import open_hapmap
 from genomic_platform.landing.checkup import kind_of
 from genomic_platform_tests.unit.test_genotype_readers import calls_by_variant, put, record, vcf
 
@@ -56,6 +58,14 @@ def test_the_same_calls_as_the_vcf_of_them(tmp_path: Path) -> None:
     assert table.variants.equals(expected.variants)
     assert np.array_equal(table.packed_MB, expected.packed_MB)
     assert inspect_genotypes([mine]).kind == "hapmap"
+
+
+def test_a_file_of_many_chunks_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path, "x.hmp.txt", hapmap(*(row("A R G", name=f"m{k}", position=k) for k in range(50))))
+    monkeypatch.setattr(hapmap_reader, "_CHUNK_CELLS", 21)
+    chunks = list(open_hapmap(path).chunks)
+    assert [len(chunk.packed_mB) for chunk in chunks] == [7] * 7 + [1]
+    assert [name for chunk in chunks for name in chunk.variants["variant_id"]] == [f"m{k}" for k in range(50)]
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:

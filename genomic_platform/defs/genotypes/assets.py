@@ -9,6 +9,7 @@ import polars as pl
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.genotypes.batch_set import GenotypeBatches, merge_notices, merge_report
 from genomic_platform.genotypes.batches import MergedPanel
+from genomic_platform.genotypes.parentage import check_parentage, parentage_notices
 from genomic_platform.genotypes.qc import apply_qc
 from genomic_platform.genotypes.qc import genotype_qc as quality
 from genomic_platform.genotypes.qc_summary import qc_summary
@@ -74,8 +75,9 @@ def _merged(season: Season, batches: GenotypeBatches, line_records: pl.DataFrame
 
 def _describe_qc(season: Season, table: pl.DataFrame) -> dict[str, Any]:
     found = qc_summary(season.read("genotype_panel"), table)
-    removed = pl.DataFrame([(kind, reason, count) for kind in ("line", "variant")
-                            for reason, count in found[f"{kind}s_removed"].items()],
+    by_kind = {"line": found["lines_removed"], "variant": found["variants_removed"]}
+    removed = pl.DataFrame([(kind, reason, count) for kind, reasons in by_kind.items()
+                            for reason, count in reasons.items()],
                            schema=["kind", "reason", "count"], orient="row")
     numbers = {name: value for name, value in found.items() if isinstance(value, int | float | str)}
     return {**numbers, "removals": plots.markdown_table(removed), "lines_plot": plots.line_quality(table),
@@ -87,6 +89,25 @@ def _describe_qc(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 def genotype_qc(season: Season, genotype_panel: GenotypeTable) -> pl.DataFrame:
     """What is kept and removed, with a reason each, by the thresholds of program.toml."""
     return quality(genotype_panel, **season.program.file.genotype_qc.model_dump())
+
+
+def _describe_parentage(season: Season, table: pl.DataFrame) -> dict[str, Any]:
+    verdicts = table.group_by("verdict").len().sort("len", descending=True)
+    faults = table.filter(~pl.col("verdict").is_in(["consistent", "not_tested"])).select(
+        "line_id", "parent_1", "parent_2", "error_rate", "verdict", "suggestion", "reason")
+    return {"tested": table.filter(pl.col("verdict") != "not_tested").height, "at_fault": faults.height,
+            "verdicts": plots.markdown_table(verdicts), "faults": plots.markdown_table(faults.head(50))}
+
+
+@season_asset(group="genotypes", code_version="1", kinds={"numpy"}, landing=("lines", "pedigree"), timeless=True,
+              describe=_describe_parentage)
+def parentage(season: Season, genotype_panel: GenotypeTable, line_records: pl.DataFrame) -> pl.DataFrame:
+    """Genotyped lines against their declared parents: Mendelian errors, wrong parents, swapped and mixed samples."""
+    pedigree = season.landing.pedigree(line_records)
+    season.note(pedigree.notices)
+    found = check_parentage(genotype_panel, pedigree.records)
+    season.note(parentage_notices(found))
+    return found
 
 
 def _describe_relationship(season: Season, table: pl.DataFrame) -> dict[str, Any]:

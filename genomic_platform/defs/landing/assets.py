@@ -15,5 +15,6 @@ landing_files = [
     _landing("genotypes", {"file"}, "Variant files in `landing/genotypes` (VCF, BCF, PLINK, …)."),
     _landing("trials", {"csv"}, "Trial records in `landing/trials`, one file for all seasons or one a season."),
     _landing("lines", {"csv"}, "Optional `landing/lines`: synonyms, families, parents, roles, first season known."),
+    _landing("pedigree", {"csv"}, "Optional `landing/pedigree`: parents of lines, checked against the genotypes."),
     _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment."),
 ]

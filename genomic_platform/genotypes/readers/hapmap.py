@@ -1,4 +1,4 @@
-"""HapMap text (`.hmp.txt`, plain or gzip) into packed calls, in one pass that checks every line and every call.
+"""HapMap text (`.hmp.txt`, plain or gzip) as a stream of packed calls, every line and every call checked.
 
 Eleven columns come before the lines: `rs#`, `alleles` (`A/C`), `chrom`, `pos`, … A call is one letter (IUPAC: `R` is
 A and G) or two (`AG`); `N` is missing. The first allele named is REF, the second ALT. Variants with more alleles, or
@@ -7,8 +7,8 @@ without a second, are left out and counted. Reference: TASSEL user manual, "HapM
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import re
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -18,51 +18,57 @@ import polars as pl
 
 from genomic_platform.errors import InputError
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.readers.part import VARIANT_SCHEMA, GenotypePart, ProblemList, Tally, repeated_names
-from genomic_platform.genotypes.readers.vcf import truncated, vcf_lines
+from genomic_platform.genotypes.readers.part import (
+    AS_USUAL,
+    VARIANT_SCHEMA,
+    Chunk,
+    GenotypeSource,
+    ProblemList,
+    ReadOptions,
+    Tally,
+    repeated_names,
+)
+from genomic_platform.genotypes.readers.text import DAMAGED, numbered_lines, truncated
 
 HAPMAP_MAGIC = b"rs#"
 _FIXED = 11
-_BLOCK_CELLS = 4_000_000
+_CHUNK_CELLS = 4_000_000
+_WHOLE = re.compile("[0-9]{1,12}")
 _HETEROZYGOTES = {frozenset("AC"): "M", frozenset("AG"): "R", frozenset("AT"): "W", frozenset("CG"): "S",
                   frozenset("CT"): "Y", frozenset("GT"): "K", frozenset("+-"): "0"}
 _WRONG = np.int8(64)
 _TAB = 9
 
 
-def read_hapmap(path: Path) -> GenotypePart:
-    """Calls of one HapMap file. Raises InputError with every problem of the file."""
+def open_hapmap(path: Path, options: ReadOptions = AS_USUAL) -> GenotypeSource:
+    """Calls of one HapMap file. Raises InputError when its header is wrong; its chunks raise every problem of a row."""
     reader = _Reader(path)
+    rows = numbered_lines(path)
     try:
-        with closing(vcf_lines(path)) as lines:
-            for number, line in lines:
-                if number == 1:
-                    if not reader.header(line.decode("utf-8", errors="replace").split("\t")):
-                        break
-                elif line:
-                    reader.record(number, line)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError([truncated(path, str(error)), *reader.problems.all()]) from error
-    return reader.finish()
+        reader.header(next(rows, (1, b""))[1].decode("utf-8", errors="replace").split("\t"))
+    except DAMAGED as error:
+        raise InputError([truncated(path, str(error))]) from error
+    tallies = {"multiallelic": reader.multiallelic, "one_allele": reader.one_allele}
+    return GenotypeSource(path.name, reader.lines, reader.chunks(rows), tallies)
 
 
 class _Reader:
-    """State of one pass: problems, tallies, the rows of the block being filled, blocks packed so far."""
+    """State of one pass: problems, tallies, the rows of the chunk being filled."""
 
     def __init__(self, path: Path) -> None:
-        self.problems = ProblemList(path.name)
+        self.path, self.problems = path, ProblemList(path.name)
         self.multiallelic, self.one_allele = Tally(), Tally()
         self.lines: tuple[str, ...] = ()
         self.rows: list[tuple[str, str, int, str, str]] = []
-        self.block: list[np.ndarray] = []
-        self.packed: list[np.ndarray] = []
+        self.dosages: list[np.ndarray] = []
 
-    def header(self, columns: list[str]) -> bool:
-        """The lines' names; False when the file cannot be read any further."""
+    def header(self, columns: list[str]) -> None:
+        """The lines' names. Raises InputError where there are none."""
         self.lines = tuple(name.strip() for name in columns[_FIXED:])
         if not self.lines:
             self.problems.add("header", line=1, expected="eleven columns (rs#, alleles, chrom, …), then one a line",
                               found=f"{len(columns)} columns", repair="export the file again, separated by tabs")
+            raise InputError(self.problems.all())
         if repeated := repeated_names(self.lines):
             self.problems.add("names", line=1, field="line name", expected="every name once",
                               found=f"given more than once: {', '.join(map(repr, repeated[:5]))}",
@@ -70,10 +76,35 @@ class _Reader:
         if any(not name or "\ufffd" in name for name in self.lines):
             self.problems.add("names", line=1, field="line name", expected="names in UTF-8, none empty",
                               found="an empty name or one that is not UTF-8", repair="rename the lines")
-        return bool(self.lines)
 
-    def record(self, number: int, line: bytes) -> None:
-        columns = line.split(b"\t", _FIXED)
+    def chunks(self, rows: Generator[tuple[int, bytes]]) -> Iterator[Chunk]:
+        n_variants, size = 0, max(1, _CHUNK_CELLS // len(self.lines))
+        with closing(rows):
+            try:
+                for number, row in rows:
+                    if row:
+                        self._record(number, row)
+                    if len(self.rows) >= size:
+                        n_variants += len(self.rows)
+                        yield self._chunk()
+            except DAMAGED as error:
+                raise InputError([truncated(self.path, str(error)), *self.problems.all()]) from error
+        if n_variants + len(self.rows) == 0 and not self.problems:
+            self.problems.add("records", expected="at least one variant with two alleles", found="none",
+                              repair="export the file with genotypes")
+        if self.problems:
+            raise InputError(self.problems.all())
+        if self.rows:
+            yield self._chunk()
+
+    def _chunk(self) -> Chunk:
+        chunk = Chunk(pl.DataFrame(self.rows, schema=VARIANT_SCHEMA, orient="row"),
+                      packing.pack(np.stack(self.dosages)))
+        self.rows, self.dosages = [], []
+        return chunk
+
+    def _record(self, number: int, row: bytes) -> None:
+        columns = row.split(b"\t", _FIXED)
         name, alleles, chromosome, position = (c.decode("utf-8", errors="replace") for c in (columns + [b""] * 4)[:4])
         calls = columns[_FIXED:]
         if not calls or calls[0].count(b"\t") + 1 != len(self.lines):
@@ -81,7 +112,7 @@ class _Reader:
             self.problems.add("fields", line=number, expected=f"{len(self.lines)} calls after eleven columns",
                               found=f"{found} calls", repair="repair or remove the line")
             return
-        if not position.strip().isdigit():
+        if not _WHOLE.fullmatch(position.strip()):
             self.problems.add("position", line=number, field="pos", expected="a whole number of base pairs",
                               found=repr(position), repair="repair the position, or 0 where it is not known")
             return
@@ -92,9 +123,7 @@ class _Reader:
         dosages = self._dosages(number, calls[0].upper(), *named)
         if dosages is not None:
             self.rows.append((name.strip() or ".", chromosome.strip() or "0", int(position), named[0], named[1]))
-            self.block.append(dosages)
-            if len(self.block) * len(self.lines) >= _BLOCK_CELLS:
-                self._pack()
+            self.dosages.append(dosages)
 
     def _dosages(self, number: int, text: bytes, ref: str, alt: str) -> np.ndarray | None:
         """ALT counts (N,), None when a call is wrong."""
@@ -114,22 +143,6 @@ class _Reader:
         self.problems.add("calls", line=number, field="call", expected=expected, found=found,
                           repair="repair the calls, or write N where they are not known")
         return None
-
-    def _pack(self) -> None:
-        if self.block:
-            self.packed.append(packing.pack(np.stack(self.block)))
-            self.block = []
-
-    def finish(self) -> GenotypePart:
-        self._pack()
-        if not self.rows and not self.problems:
-            self.problems.add("records", expected="at least one variant with two alleles", found="none",
-                              repair="export the file with genotypes")
-        if self.problems:
-            raise InputError(self.problems.all())
-        variants = pl.DataFrame(self.rows, schema=VARIANT_SCHEMA, orient="row")
-        return GenotypePart(self.problems.file, self.lines, variants, np.concatenate(self.packed),
-                            {"multiallelic": self.multiallelic, "one_allele": self.one_allele})
 
 
 @lru_cache(maxsize=64)

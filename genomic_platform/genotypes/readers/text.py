@@ -16,13 +16,13 @@ import numpy as np
 from isal import igzip_threaded, isal_zlib
 
 from genomic_platform.errors import Problem
+from genomic_platform.genotypes.bgzf import BGZF_END
 from genomic_platform.genotypes.parallel import available_cores, in_order
 
 GZIP_MAGIC, BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 #: What isal and the standard library raise for a file that is cut or damaged.
 DAMAGED: tuple[type[Exception], ...] = (
     EOFError, zlib.error, gzip.BadGzipFile, isal_zlib.IsalError)  # pyright: ignore[reportAssignmentType]  its stub
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _MEMBERS = 64
 _BLOCK = _MEMBERS << 16  # a member of bgzip holds at most 64 KiB of text
 _PIECE = 4_000_000  # bytes read at once
@@ -125,8 +125,8 @@ def _bgzf_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
 def _bgzf_batches(path: Path) -> Iterator[list[memoryview]]:
     """Compressed members in batches. Raises EOFError when the file lacks its end marker."""
     with open(path, "rb") as source:
-        source.seek(max(-len(_BGZF_END), -path.stat().st_size), 2)
-        if source.read() != _BGZF_END:
+        source.seek(max(-len(BGZF_END), -path.stat().st_size), 2)
+        if source.read() != BGZF_END:
             raise EOFError("the end marker that bgzip writes is missing")
         source.seek(0)
         members: list[memoryview] = []

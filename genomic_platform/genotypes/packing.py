@@ -15,6 +15,7 @@ _DOSAGE_OF_CODE = np.array([2, MISSING, 1, 0], dtype=np.int8)
 
 _CODES_OF_BYTE = (np.arange(256, dtype=np.uint8)[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8)) & 3
 _DOSAGES_OF_BYTE = _DOSAGE_OF_CODE[_CODES_OF_BYTE]
+_COMPILED_FROM = 1 << 20  # bytes; fewer are looked up before a compiler is imported
 _FOUR_DOSAGES = np.ascontiguousarray(_DOSAGES_OF_BYTE).view("<u4").ravel()  # one word holds four int8 dosages
 
 
@@ -36,15 +37,27 @@ def pack(dosage_MN: np.ndarray) -> np.ndarray:
 
 def unpack(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
     """Dosages int8 (M, n_lines), −1 where missing."""
-    words_MB = _FOUR_DOSAGES[packed_MB]
-    return np.ascontiguousarray(words_MB).view(np.int8).reshape(packed_MB.shape[0], -1)[:, :n_lines]
+    words_MB = np.empty(packed_MB.shape, dtype="<u4")
+    unpack_into(packed_MB, words_MB)
+    return words_MB.view(np.int8)[:, :n_lines]
+
+
+def unpack_into(packed_MB: np.ndarray, words_MB: np.ndarray) -> None:
+    """Dosages of four calls into each word of `words_MB`, "<u4" (M, B), whose bytes they are."""
+    if packed_MB.size < _COMPILED_FROM:
+        np.take(_FOUR_DOSAGES, packed_MB, out=words_MB, mode="clip")  # no byte is out of range: no check
+        return
+    from genomic_platform.genotypes.packing_kernels import look_up
+
+    look_up(np.ascontiguousarray(packed_MB), _FOUR_DOSAGES, words_MB)
 
 
 def clear_padding(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
-    """A copy whose bits past the last line are 00, whatever the writer left there."""
+    """Bits past the last line made 00, whatever the writer left there; a copy where there are any."""
+    if n_lines % 4 == 0:
+        return packed_MB
     cleared_MB = packed_MB.copy()
-    if n_lines % 4:
-        cleared_MB[:, -1] &= (1 << 2 * (n_lines % 4)) - 1
+    cleared_MB[:, -1] &= (1 << 2 * (n_lines % 4)) - 1
     return cleared_MB
 
 

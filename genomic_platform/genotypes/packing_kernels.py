@@ -52,6 +52,14 @@ def count_codes(packed_MB: np.ndarray, n_lines: int, counts_3M: np.ndarray) -> N
 
 
 @njit(cache=True, nogil=True)
+def look_up(packed_MB: np.ndarray, table: np.ndarray, words_MB: np.ndarray) -> None:
+    """`table[byte]` of every byte."""
+    for v in range(packed_MB.shape[0]):
+        for b in range(packed_MB.shape[1]):
+            words_MB[v, b] = table[packed_MB[v, b]]
+
+
+@njit(cache=True, nogil=True)
 def take_lines(packed_MB: np.ndarray, rows_N: np.ndarray, taken_MB: np.ndarray) -> None:
     """Calls of the lines at `rows_N`, in that order, packed into `taken_MB` (M, ceil(len(rows_N) / 4))."""
     n_lines = len(rows_N)

@@ -17,7 +17,13 @@ import polars as pl
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.readers.companions import check_lines, checked_variants, missing_companions, text_rows
-from genomic_platform.genotypes.readers.part import AS_USUAL, Chunk, GenotypeSource, ProblemList, ReadOptions
+from genomic_platform.genotypes.readers.part import (
+    AS_USUAL,
+    Chunk,
+    GenotypeSource,
+    ProblemList,
+    ReadOptions,
+)
 
 BED_MAGIC = b"\x6c\x1b"
 COMPANIONS = (".bim", ".fam")
@@ -50,6 +56,21 @@ def _chunks(bed: Path, n_lines: int, variants: pl.DataFrame) -> Iterator[Chunk]:
         part = variants[start : start + size]
         packed = np.fromfile(bed, dtype=np.uint8, count=part.height * width, offset=_HEAD + start * width)
         yield Chunk(part, packing.clear_padding(packed.reshape(-1, width), n_lines))
+
+
+def read_bed(bed: Path | str) -> np.ndarray:
+    """Calls of a .bed in memory: int8 (M, N), dosages of A1, −1 missing, a row a variant as in the file.
+
+    Raises InputError with every problem of the .bed, .bim and .fam.
+    """
+    source = open_plink(Path(bed))
+    chunks = list(source.chunks)
+    words_MB = np.empty((sum(len(c.packed_mB) for c in chunks), packing.n_bytes(len(source.lines))), dtype="<u4")
+    start = 0
+    for chunk in chunks:
+        packing.unpack_into(chunk.packed_mB, words_MB[start : start + len(chunk.packed_mB)])
+        start += len(chunk.packed_mB)
+    return words_MB.view(np.int8)[:, : len(source.lines)]
 
 
 def _magic_problems(bed: Path) -> list[Problem]:

@@ -122,7 +122,7 @@ def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method:
     method
         VanRaden 2008 methods 1 and 2, Yang et al. 2010, dominance (Vitezica et al. 2013), Gaussian kernel.
     engine
-        How products are computed: float32, int8 (error below 3e-5), or the faster one here.
+        How products are computed: float32, int8, or `auto`: int8 where its error stays below 3e-5 and it is faster.
     """
     from genomic_platform.genotypes.relationship import relationship
 
@@ -144,11 +144,18 @@ def pca(table: Table, *, components: Positive = 10, method: Literal["auto", "exa
     Parameters
     ----------
     method
-        Exact from the relationship matrix, randomised from a few passes over the calls, or by the number of lines.
+        Exact from the relationship matrix (VanRaden 1), the same randomised from a few passes over the calls, or
+        `auto`: exact up to 2,000 lines.
     """
-    from genomic_platform.genotypes.structure import table_components
+    from genomic_platform.genotypes.relationship import vanraden
+    from genomic_platform.genotypes.structure import principal_components, streaming_components
 
-    _show(table_components(_opened(table, region, lines), components, method), out_)
+    held = _opened(table, region, lines)
+    if method == "exact" or (method == "auto" and held.n_lines <= _EXACT_LINES):
+        found = principal_components(vanraden(held).matrix_NN, held.lines, components)
+    else:
+        found = streaming_components(held, components, scaling="vanraden1")
+    _show(found, out_)
 
 
 @genotypes.command
@@ -189,6 +196,7 @@ def export(table: Table, *, to: Literal["bed", "vcf", "vcz"], out_: Annotated[Pa
     out.print(f"{out_}: {_size(held)}")
 
 
+_EXACT_LINES = 2_000
 _SUFFIXES = (".tsv", ".csv", ".parquet")
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
 import resource
 import shutil
 import signal
@@ -30,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from genomic_platform.errors import GenomicPlatformError, InputError
+from genomic_platform.errors import InputError
 from genomic_platform.genotypes.bgzf import bgzf_members
 from genomic_platform.genotypes.export import to_bed, to_vcf, to_vcz
 from genomic_platform.genotypes.ingest import ingest
@@ -39,9 +38,9 @@ from genomic_platform.genotypes.table import GenotypeTable
 
 HANG_S, MEMORY = 30, 8 << 30
 #: What edits of a field put in: signs that mean something to one format or another.
-WORDS = [b"", b".", b"0", b"1", b"2", b"-1", b"3", b"-9", b"NA", b"0/1", b"./.", b"0|1", b"1/1/1", b"0/2", b"1e400", b"nan",
-         b"99999999999999999999", b"\xff\xfe", b"\x00", b"\r", b"\"", b",", b"A,C", b"A/C/G", b"N", "Grün".encode(), b"GT:DP",
-         b"#", b" ", b"x" * 300, b"\t", b"\n"]
+WORDS = [b"", b".", b"0", b"1", b"2", b"-1", b"3", b"-9", b"NA", b"0/1", b"./.", b"0|1", b"1/1/1", b"0/2", b"1e400",
+         b"nan", b"99999999999999999999", b"\xff\xfe", b"\x00", b"\r", b"\"", b",", b"A,C", b"A/C/G", b"N",
+         "Grün".encode(), b"GT:DP", b"#", b" ", b"x" * 300, b"\t", b"\n"]
 
 
 def panel(n_lines: int = 6, n_markers: int = 24) -> GenotypeTable:
@@ -99,14 +98,14 @@ def make_bed(folder: Path) -> Path:
 def make_pgen(folder: Path) -> Path:
     from pgenlib import PgenWriter
 
-    table = panel()
-    with PgenWriter(str(folder / "x.pgen").encode(), table.n_lines, variant_ct=table.n_variants, nonref_flags=False) as out:
+    table, path = panel(), folder / "x.pgen"
+    with PgenWriter(str(path).encode(), table.n_lines, variant_ct=table.n_variants, nonref_flags=False) as out:
         for dosage_N in table.dosages().T.copy():
             out.append_biallelic(np.where(dosage_N < 0, -9, dosage_N).astype(np.int8))
     rows = table.variants.select("chromosome", "position", "variant_id", "ref", "alt").rows()
     (folder / "x.pvar").write_text("#CHROM\tPOS\tID\tREF\tALT\n" + "".join("\t".join(map(str, r)) + "\n" for r in rows))
     (folder / "x.psam").write_text("#IID\tSEX\n" + "".join(f"{line}\tNA\n" for line in table.lines))
-    return folder / "x.pgen"
+    return path
 
 
 def make_hapmap(folder: Path) -> Path:
@@ -155,9 +154,10 @@ def make_vcz(folder: Path) -> Path:
 
 
 FORMATS: dict[str, Callable[[Path], Path]] = {
-    "vcf": make_vcf, "rich_vcf": make_rich_vcf, "gzip": make_gzip, "bgzip": make_bgzip, "bcf": make_bcf, "bed": make_bed,
-    "pgen": make_pgen, "hapmap": make_hapmap, "lines_csv": make_lines_csv, "markers_tsv": make_markers_tsv,
-    "lines_parquet": make_lines_parquet, "markers_parquet": make_markers_parquet, "vcz": make_vcz}
+    "vcf": make_vcf, "rich_vcf": make_rich_vcf, "gzip": make_gzip, "bgzip": make_bgzip, "bcf": make_bcf,
+    "bed": make_bed, "pgen": make_pgen, "hapmap": make_hapmap, "lines_csv": make_lines_csv,
+    "markers_tsv": make_markers_tsv, "lines_parquet": make_lines_parquet, "markers_parquet": make_markers_parquet,
+    "vcz": make_vcz}
 
 
 def flip_bits(data: bytes, rng: np.random.Generator) -> bytes:
@@ -250,15 +250,17 @@ def outcome(source: Path, beside: Path) -> str:
         table, notices = ingest([source], beside / "table")
     except InputError as error:
         assert sorted(beside.iterdir()) == before, "ingest left something behind"
-        assert [str(p) for p in seen.problems] == [str(p) for p in error.problems], (seen.problems, error.problems)
+        found: object = [str(problem) for problem in error.problems]
+    else:
+        shutil.rmtree(beside / "table")
+        found = notices, table.lines, table.variants.rows(), table.packed_MB.tolist()
+    if source.suffix == ".vcz":  # what Blosc inflates of a damaged chunk is whatever was in memory
+        return "refused" if isinstance(found, list) else "read"
+    if seen.problems:
+        assert [str(problem) for problem in seen.problems] == found, found
         return "refused"
-    assert not seen.problems, f"ingest read what inspect refused: {seen.problems}"
-    (inspected,) = seen.batches.values()
-    assert notices == seen.notices
-    assert table.variants.equals(inspected.variants), "other variants"
-    assert table.lines == inspected.lines, "other lines"
-    assert np.array_equal(table.packed_MB, inspected.packed_MB), "other calls"
-    shutil.rmtree(beside / "table")
+    (table,) = seen.batches.values()
+    assert found == (seen.notices, table.lines, table.variants.rows(), table.packed_MB.tolist())
     return "read"
 
 
@@ -268,7 +270,7 @@ def run_cases(name: str, start: int, stop: int, seed: int, folder: Path, keep: P
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     whole = folder / "whole"
     (main,) = (p.name for p in whole.iterdir() if p.suffix not in (".bim", ".fam", ".pvar", ".psam"))
-    with open(folder / "outcomes", "a") as said:
+    with open(folder / "outcomes", "w") as said:
         for k in range(start, stop):
             if time.time() > until:
                 return
@@ -281,8 +283,6 @@ def run_cases(name: str, start: int, stop: int, seed: int, folder: Path, keep: P
             signal.alarm(HANG_S)  # ends this process
             try:
                 found = outcome(case / main, beside)
-            except GenomicPlatformError:
-                raise
             except Exception as error:
                 found = f"failed: {type(error).__name__}"
                 kept = shutil.copytree(case, keep / f"{name}-{seed}-{k}", dirs_exist_ok=True)
@@ -301,19 +301,18 @@ def fuzz(name: str, cases: int, seconds: float, seed: int, keep: Path) -> Counte
         (folder / "whole").mkdir()
         FORMATS[name](folder / "whole")
         while start < cases and time.time() < until:
-            child = [sys.executable, __file__, name, "--child", str(start), str(cases), str(seed), temporary, str(keep), str(until)]
-            ended = subprocess.run(child, stdout=subprocess.DEVNULL, stderr=(open(folder / "stderr", "w"))).returncode
-            lines = (folder / "outcomes").read_text().splitlines() if (folder / "outcomes").exists() else []
-            start = len(lines)
-            if ended == 0:
+            task = map(str, (start, cases, seed, temporary, keep, until))
+            ended = subprocess.run([sys.executable, __file__, name, "--child", *task], capture_output=True)
+            lines = (folder / "outcomes").read_text().splitlines()
+            start += len(lines)
+            counts.update(line.split(" ", 1)[1] for line in lines)
+            if ended.returncode == 0:
                 break
+            code = ended.returncode
+            counts[f"failed: ended by {signal.Signals(-code).name}" if code < 0 else f"failed: exit {code}"] += 1
             kept = shutil.copytree(folder / "case", keep / f"{name}-{seed}-{start}", dirs_exist_ok=True)
-            shutil.copy(folder / "stderr", kept / "traceback.txt")
-            with open(folder / "outcomes", "a") as said:
-                said.write(f"{start} failed: {'ended by ' + signal.Signals(-ended).name if ended < 0 else f'exit {ended}'}\n")
+            (kept / "traceback.txt").write_bytes(ended.stderr)
             start += 1
-        for line in (folder / "outcomes").read_text().splitlines():
-            counts[line.split(" ", 1)[1]] += 1
     return counts
 
 
@@ -333,8 +332,8 @@ def main() -> None:
     for name in asked.formats:
         counts = fuzz(name, asked.cases, asked.seconds, asked.seed, asked.keep.absolute())
         failed += sum(n for what, n in counts.items() if what.startswith("failed"))
-        print(f"{name:16}{counts.total():7} cases: " + ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), reverse=True)),
-              flush=True)
+        said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), reverse=True))
+        print(f"{name:16}{counts.total():7} cases: {said}", flush=True)
     sys.exit(failed > 0)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from genomic_platform.errors import Problem
+from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes.readers.part import AS_USUAL, GenotypeSource, ReadOptions
 from genomic_platform.genotypes.readers.text import BOM, DAMAGED, GZIP_MAGIC, truncated
 
@@ -23,6 +23,13 @@ _READERS = {"vcf": "vcf", "bcf": "bcf", "plink": "plink", "pgen": "pgen", "hapma
 #: Files that belong to another: suffix → the suffix of the file that stands for all of them.
 COMPANIONS = {".bim": ".bed", ".fam": ".bed", ".pvar": ".pgen", ".psam": ".pgen", ".zst": ".pgen"}
 _TABLES = (".csv", ".tsv", ".txt", ".parquet")
+#: How files begin that hold something else, what they are, and the repair.
+_FOREIGN = {
+    b"\xff\xfe": ("text in UTF-16", "save it as UTF-8"), b"\xfe\xff": ("text in UTF-16", "save it as UTF-8"),
+    b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    b"BZh": ("compressed by bzip2", "unpack it"), b"\xfd7zXZ": ("compressed by xz", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it"), GZIP_MAGIC: ("compressed twice", "unpack it once")}
+_HEAD = 1 << 16
 
 
 def find_sources(paths: Sequence[Path]) -> tuple[list[tuple[str, Path]], list[Problem]]:
@@ -45,7 +52,10 @@ def open_source(kind: str, path: Path, options: ReadOptions = AS_USUAL) -> Genot
     module = _READERS[kind]
     opener: Callable[[Path, ReadOptions], GenotypeSource] = getattr(
         import_module(f"genomic_platform.genotypes.readers.{module}"), f"open_{module}")
-    return opener(path, options)
+    try:
+        return opener(path, options)
+    except OSError as error:
+        raise InputError([_closed(path, error)]) from error
 
 
 def main_file(path: Path) -> Path:
@@ -56,11 +66,19 @@ def main_file(path: Path) -> Path:
 
 def source_kind(path: Path) -> str | Problem:
     """The kind of a source (`vcf`, `plink`, …), or what is wrong with the file."""
+    try:
+        return _kind(path)
+    except OSError as error:
+        return _closed(path, error)
+
+
+def _kind(path: Path) -> str | Problem:
     if path.is_dir() and any((path / name).exists() for name in ("call_genotype", ".zgroup", "zarr.json")):
         return "vcz"
     if not path.is_file():
-        return Problem(path.name, "a genotype file", "no such file" if not path.exists() else "no regular file",
-                       "check the name and the folder")
+        found = ("no regular file" if path.exists() else "a link that leads nowhere" if path.is_symlink()
+                 else "no such file")
+        return Problem(path.name, "a genotype file", found, "check the name and the folder")
     if path.stat().st_size == 0:
         return Problem(path.name, "a VCF or PLINK .bed file", "an empty file", "copy or export the file again")
     if path.suffix in COMPANIONS:
@@ -78,22 +96,23 @@ def source_kind(path: Path) -> str | Problem:
 
 def _head(path: Path) -> bytes:
     with open(path, "rb") as source:
-        head = source.read(64)
+        head = source.read(_HEAD)
     if not head.startswith(GZIP_MAGIC):
         return head
     with gzip.open(path, "rb") as source:
-        return source.read(64)
+        return source.read1(_HEAD)  # what lies behind it may be cut
 
 
 def _kind_of_content(path: Path, head: bytes) -> str | Problem:
     text = head.removeprefix(BOM)
     if path.suffix == ".pgen":  # its other storage modes begin like a .bed
         return "pgen"
-    for kind, magic in _MAGIC.items():
-        if text.startswith(magic):
-            return kind
-    if path.suffix == ".bed":
-        return "plink"
+    named = "plink" if path.suffix == ".bed" else None
+    kind = next((kind for kind, magic in _MAGIC.items() if text.startswith(magic)), named)
+    if kind in ("vcf", "hapmap", None) and (foreign := _foreign(text)):
+        return Problem(path.name, "a genotype file", *foreign)
+    if kind:
+        return kind
     if path.name.removesuffix(".gz").endswith(_TABLES):
         from genomic_platform.genotypes.readers.dosage_table import looks_like_dosages
 
@@ -102,6 +121,20 @@ def _kind_of_content(path: Path, head: bytes) -> str | Problem:
     return Problem(path.name, "a VCF (first line ##fileformat=VCF…), a PLINK .bed or .pgen, BCF, HapMap (rs#…), VCF "
                    "Zarr, or a table of dosages", _described(head),
                    "give one of these; of a table say in its header what the columns are")
+
+
+def _foreign(text: bytes) -> tuple[str, str] | None:
+    """What content that no reader takes is, and the repair; None where it is nothing well known."""
+    if text[257:262] == b"ustar":
+        return "a tar archive", "unpack it"
+    if b"\r" in text.rstrip(b"\r") and b"\n" not in text and b"\x00" not in text:
+        return "text with the line ends of an old Mac (CR alone)", "write it with LF, or CR LF, at the end of a line"
+    return next((words for magic, words in _FOREIGN.items() if text.startswith(magic)), None)
+
+
+def _closed(path: Path, error: OSError) -> Problem:
+    return Problem(Path(error.filename or path).name, "a file that may be read", error.strerror or str(error),
+                   "have its permissions changed, or give a copy")
 
 
 def _described(head: bytes) -> str:

@@ -101,7 +101,7 @@ def test_the_fast_path_agrees_with_htslib_on_any_calls(tmp_path_factory: pytest.
 @pytest.mark.parametrize(("record", "complaint"), [
     ("GT 0/0/1/1 0/1 0/1", "call of a at m1 is polyploid (4 alleles); expected a diploid call"),
     ("GT 0/1 0/3 0/1", "call of b at m1 is allele 3; expected one of the 2 alleles that are named"),
-    ("DS 0 3.7 1", "DS of m1 is 4; expected a dosage from 0 to 2, of a diploid line"),
+    ("DS 0 3.7 1", "DS of m1 is 3.7; expected a dosage from 0 to 2, of a diploid line"),
     ("DP 0 3 1", "FORMAT of m1 is DP; expected GT, or else DS"),
 ])
 def test_what_is_no_diploid_call_is_refused_by_name(tmp_path: Path, record: str, complaint: str) -> None:

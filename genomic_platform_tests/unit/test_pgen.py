@@ -88,7 +88,7 @@ BAD = {
     "no .psam": (lambda path: path.with_suffix(".psam").unlink(), "x.psam: no such file or an empty one"),
     "no header": (spoil(".pvar", "#CHROM", "CHROM"), "x.pvar, line 4: a header without #CHROM, ID, POS"),
     "no REF": (spoil(".pvar", "REF", "RFE"), "a header without REF"),
-    "no IID": (spoil(".psam", "IID", "ID"), "x.psam, line 1: a file without it; expected a line #IID"),
+    "no IID": (spoil(".psam", "IID", "ID"), "x.psam, line 1: a header without IID; expected a line #IID"),
     "position": (spoil(".pvar", "1\t9\t", "1\t9k\t"), "x.pvar, line 7: position is '9k'"),
     "short line": (spoil(".pvar", "1\t9\tthree", "1\tthree"), "x.pvar, line 7: 4 columns; expected 5 columns"),
     "a line less": (spoil(".pvar", "2\t9\tno_alt\tC\t.\n", ""),

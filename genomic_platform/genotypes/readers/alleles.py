@@ -87,9 +87,9 @@ def whole_dosages(dosage_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     What no diploid line can have stays above 2, or below −1.
     """
     called_N = ~np.isnan(dosage_N)
-    nearest_N = np.rint(np.where(called_N, dosage_N, packing.MISSING)).astype(np.int8)
+    nearest_N = np.rint(np.where(called_N, dosage_N, packing.MISSING)).clip(-126, 126).astype(np.int8)
     # float32 holds 1.1 as 1.10000002: the edge belongs to the whole dosage
-    uncertain_N = called_N & (nearest_N <= 2) & (np.abs(dosage_N - nearest_N) > HARD_CALL + 1e-6)
+    uncertain_N = called_N & (nearest_N <= 2) & (nearest_N >= -1) & (np.abs(dosage_N - nearest_N) > HARD_CALL + 1e-6)
     nearest_N[uncertain_N] = packing.MISSING
     return nearest_N, uncertain_N
 

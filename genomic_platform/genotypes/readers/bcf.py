@@ -7,6 +7,7 @@ Reference: VCF 4.3 specification, section 6 (samtools/hts-specs).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from itertools import islice
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 BCF_MAGIC = b"BCF\x02"
 _CHUNK_CELLS, _CHUNK_RECORDS = 2_000_000, 4096
 _SMALLEST_RECORD, _LARGEST_RECORD = 24, 1 << 31  # bytes
+_NO_INTEGER = -(1 << 31)  # htslib's sign for a missing one
+_WIDTH = {1: 1, 2: 2, 3: 4, 5: 4, 7: 1}  # bytes of a value, by its type
+_GT = re.compile(r"##FORMAT=<ID=GT,[^\n]*IDX=(\d+)")
 Row = tuple[str, str, int, str, list[str]]
 _SCHEMA = VARIANT_SCHEMA | {"alt": pl.List(pl.String)}
 
@@ -52,10 +56,9 @@ _SCHEMA = VARIANT_SCHEMA | {"alt": pl.List(pl.String)}
 def open_bcf(path: Path, options: ReadOptions = AS_USUAL) -> GenotypeSource:
     """Calls of one BCF. Raises InputError for a file that is cut or damaged, MissingExtra without cyvcf2."""
     try:
-        header = _walk(path)
+        names = _walk(path)
     except DAMAGED as error:
         raise InputError([truncated(path, str(error))]) from error
-    names = header.rstrip("\n\x00").rpartition("\n")[2].split("\t")[9:]
     if repeated := repeated_names(names):
         raise InputError([Problem(path.name, "every sample name once", f"given more than once: "
                                   f"{', '.join(map(repr, repeated[:5]))} ({len(repeated)} names)",
@@ -119,20 +122,23 @@ def _alleles(record: Variant, row: Row, tallies: dict[str, Tally],
     if "GT" in keys:
         return record.genotype.array()[:, :-1]  # the last column says whether the call is phased
     name = variant_names(pl.DataFrame([row], schema=_SCHEMA, orient="row"))[0]
-    if "DS" not in keys:
-        problems.add("format", field=f"FORMAT of {name}", expected="GT, or else DS", found=":".join(keys) or "empty",
+    values_NK = record.format("DS") if "DS" in keys else None
+    if values_NK is None or values_NK.dtype.kind not in "fi":
+        problems.add("format", field=f"FORMAT of {name}", expected="GT, or else DS, a number",
+                     found=f"{':'.join(keys) or 'empty'}{' as text' * ('DS' in keys)}",
                      repair="export the file with hard calls (GT)")
         return None
     if len(row[4]) > 1:
         tallies["multiallelic"].add(name)
         return None
-    dosage_N, uncertain_N = whole_dosages(record.format("DS")[:, 0])
+    value_N = np.where(values_NK[:, 0] == _NO_INTEGER, np.nan, values_NK[:, 0])
+    dosage_N, uncertain_N = whole_dosages(value_N)
     if uncertain_N.any():
         tallies["uncertain"].add(name, int(uncertain_N.sum()))
-    if dosage_N.max() > 2 or dosage_N.min() < MISSING:
+    wrong_N = (dosage_N > 2) | (dosage_N < MISSING)
+    if wrong_N.any():
         problems.add("dosage", field=f"DS of {name}", expected="a dosage from 0 to 2, of a diploid line",
-                     found=str(dosage_N.max() if dosage_N.max() > 2 else dosage_N.min()),
-                     repair=POLYPLOID_REPAIR)
+                     found=f"{value_N[wrong_N][0]:g}", repair=POLYPLOID_REPAIR)
         return None
     return np.where(dosage_N[:, None] < 0, MISSING, np.stack([dosage_N > 1, dosage_N > 0], axis=1))
 
@@ -146,8 +152,8 @@ def _stacked(alleles: list[np.ndarray]) -> np.ndarray:
     return stacked_mNP
 
 
-def _walk(path: Path) -> str:
-    """The header's text. Raises one of DAMAGED when blocks or records are cut, or a checksum fails."""
+def _walk(path: Path) -> list[str]:
+    """The samples' names. Raises one of DAMAGED when blocks or records are cut or damaged, or a checksum fails."""
     from isal import igzip
 
     with open(path, "rb") as raw:
@@ -161,13 +167,46 @@ def _walk(path: Path) -> str:
         header = source.read(size)
         if not head.startswith(BCF_MAGIC) or not size or len(header) < size:
             raise EOFError("the header is cut, or no BCF 2 header")
+        text = header.decode("utf-8", errors="replace").rstrip("\n\x00")
+        names, gt = text.rpartition("\n")[2].split("\t")[9:], _GT.search(text)
         number = 0
         while frame := source.read(8):
             number += 1
-            size = sum(struct.unpack("<II", frame)) if len(frame) == 8 else 0
-            if not _SMALLEST_RECORD <= size < _LARGEST_RECORD or len(source.read(size)) < size:
+            sizes = struct.unpack("<II", frame) if len(frame) == 8 else (0, 0)
+            record = source.read(sum(sizes)) if _SMALLEST_RECORD <= sum(sizes) < _LARGEST_RECORD else b""
+            if not record or len(record) < sum(sizes) or not _sound(record, sizes[0], len(names), gt and int(gt[1])):
                 raise EOFError(f"record {number:,} is cut or damaged")
-    return header.decode("utf-8", errors="replace")
+    return names
+
+
+def _sound(record: bytes, calls: int, n_lines: int, gt: int | None) -> bool:
+    """What htslib does not check, or ends the process over: position, number of lines, how values are stored.
+
+    Parameters
+    ----------
+    calls : where the values of the lines begin.
+    gt : number of the key GT, None where the header does not say.
+    """
+    position, n_lines_and_keys = struct.unpack_from("<i12xI", record, 4)
+    if position < -1 or n_lines_and_keys & 0xFFFFFF != n_lines:
+        return False
+    try:
+        for _ in range(n_lines_and_keys >> 24):
+            key, at = _number(record, calls)
+            kind, n = record[at] & 15, record[at] >> 4
+            n, at = _number(record, at + 1) if n == 15 else (n, at + 1)
+            if key == gt and not (n and kind in (1, 2, 3)):
+                return False
+            calls = at + n * _WIDTH[kind] * n_lines
+    except (IndexError, KeyError):
+        return False
+    return calls <= len(record)
+
+
+def _number(record: bytes, at: int) -> tuple[int, int]:
+    """A number with its type before it, and where it ends."""
+    end = at + 1 + _WIDTH[record[at] & 15]
+    return int.from_bytes(record[at + 1 : end], "little"), end
 
 
 def _unreadable(path: Path, why: str) -> Problem:

@@ -57,11 +57,14 @@ def checked_variants(rows: pl.DataFrame, problems: ProblemList) -> pl.DataFrame:
 
 
 def check_lines(lines: Sequence[str], column: str, problems: ProblemList) -> None:
-    """Line names given twice are a problem; `column` says where they stand."""
+    """Line names that are given twice, empty or undecodable are a problem; `column` says where they stand."""
     if repeated := repeated_names(lines):
         problems.add("lines", field=f"line ({column})", expected="every line once",
                      found=f"given more than once: {', '.join(map(repr, repeated[:5]))} ({len(repeated)} names)",
                      repair="rename or drop the repeated lines")
+    if any(not name.strip() or "\ufffd" in name for name in lines):
+        problems.add("names", field=f"line ({column})", expected="names in UTF-8, none empty",
+                     found="an empty name or one that is not UTF-8", repair="rename the lines")
 
 
 def _tab_separated(text: bytes, names: Sequence[str]) -> pl.DataFrame | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,9 @@ from polars import selectors as cs
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes.readers.part import ProblemList
 from genomic_platform.genotypes.readers.text import line_blocks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PARQUET_MAGIC = b"PAR1"
 #: Names of columns, in lower case, and what they hold.
@@ -116,7 +119,7 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise InputError([Problem(path.name, "a complete Parquet file", f"a truncated or damaged one ({error})",
                                   "copy the file again, or write it again from its source")]) from error
 
@@ -194,20 +197,34 @@ def _parquet_blocks(path: Path, header: Header) -> Iterator[Block]:
     import pyarrow.parquet as pq
 
     n_leading, start = len(header.leading), 1
+    source = pq.ParquetFile(path)
+    names = source.schema_arrow.names  # as they are, with blanks
+
+    def columns(first: int, last: int) -> pl.DataFrame:
+        wanted = names[first:last]
+        return _sound(source.read(columns=wanted).select(wanted))  # `m1` brings `m1.2` along
+
     if header.rows_are == "lines":
-        names = pq.read_schema(path).names  # as they are, with blanks
-        code_RC = np.concatenate([_codes(pl.read_parquet(path, columns=names[k : k + _PARQUET_COLUMNS]))
+        code_RC = np.concatenate([_codes(columns(k, k + _PARQUET_COLUMNS))
                                   for k in range(n_leading, len(names), _PARQUET_COLUMNS)], axis=1)
-        leading = pl.read_parquet(path, columns=names[:n_leading])
-        yield Block(_as_text(leading, header), code_RC, np.arange(1, len(code_RC) + 1),
-                    lambda row, column: str(pl.read_parquet(path, columns=[names[n_leading + column]]).item(row, 0)))
+        yield Block(_as_text(columns(0, n_leading), header), code_RC, np.arange(1, len(code_RC) + 1),
+                    lambda row, column: str(columns(n_leading + column, n_leading + column + 1).item(row, 0)))
         return
-    for batch in pq.ParquetFile(path).iter_batches(max(1, _PARQUET_CELLS // len(header.names))):
-        frame = pl.DataFrame(pl.from_arrow(batch))
+    for batch in source.iter_batches(max(1, _PARQUET_CELLS // len(names))):
+        frame = _sound(batch)
         cells = frame[:, n_leading:]
         yield Block(_as_text(frame[:, :n_leading], header), _codes(cells), np.arange(start, start + len(frame)),
                     lambda row, column, cells=cells: str(cells.item(row, column)))
         start += len(frame)
+
+
+def _sound(arrow: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """Checked before Polars has it, which panics over undecodable text and the like. Raises ArrowInvalid."""
+    import pyarrow as pa
+
+    arrow.validate(full=True)
+    named = pa.Table.from_arrays(arrow.columns, names=arrow.schema.names)  # without what else the schema says
+    return pl.DataFrame(pl.from_arrow(named))
 
 
 def _as_text(leading: pl.DataFrame, header: Header) -> pl.DataFrame:

@@ -7,7 +7,7 @@ pgen_spec); .pvar and .psam: https://www.cog-genomics.org/plink/2.0/formats
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from genomic_platform.genotypes.readers.part import (
     ProblemList,
     ReadOptions,
     Tally,
+    repeated_names,
 )
 from genomic_platform.genotypes.readers.plink import read_bim, read_fam
 
@@ -92,8 +93,8 @@ def _read_pvar(path: Path) -> tuple[pl.DataFrame, list[Problem]]:
     """Variants of a .pvar, alleles of ALT joined by commas, and what is wrong with it."""
     problems = ProblemList(path.name)
     header, first_line, body = _after_comments(_inflated(path))
-    if absent := [name for name in _PVAR_COLUMNS.values() if name not in header]:
-        problems.add("header", expected="a line #CHROM POS ID REF ALT …", found=f"a header without {', '.join(absent)}",
+    if wrong := _columns_at_fault(header, _PVAR_COLUMNS.values()):
+        problems.add("header", expected="a line #CHROM POS ID REF ALT …", found=f"a header {wrong}",
                      repair="write the files again with plink2 --make-pgen", line=first_line)
         return pl.DataFrame(schema=VARIANT_SCHEMA), problems.all()
     last = max(header.index(name) for name in _PVAR_COLUMNS.values()) + 1
@@ -107,8 +108,8 @@ def _read_psam(path: Path) -> tuple[tuple[str, ...], list[Problem]]:
     problems = ProblemList(path.name)
     header, first_line, body = _after_comments(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     names = [name.removeprefix("#") for name in header]
-    if "IID" not in names:
-        problems.add("header", expected="a line #IID … or #FID IID …", found="a file without it", line=first_line,
+    if wrong := _columns_at_fault(names, ["IID"]):
+        problems.add("header", expected="a line #IID … or #FID IID …", found=f"a header {wrong}", line=first_line,
                      repair="write the files again with plink2 --make-pgen")
         return (), problems.all()
     width = names.index("IID") + 1
@@ -117,6 +118,13 @@ def _read_psam(path: Path) -> tuple[tuple[str, ...], list[Problem]]:
     lines = tuple(rows["IID"])
     check_lines(lines, "IID", problems)
     return lines, problems.all()
+
+
+def _columns_at_fault(header: Sequence[str], needed: Iterable[str]) -> str:
+    if absent := [name for name in needed if name not in header]:
+        return f"without {', '.join(absent)}"
+    twice = repeated_names(header)
+    return f"with {', '.join(twice)} more than once" if twice else ""
 
 
 def _inflated(path: Path) -> bytes:
@@ -155,7 +163,6 @@ def _head_problems(pgen: Path, n_lines: int, n_variants: int) -> list[Problem]:
         return []
     return [Problem(pgen.name, f"{n_lines:,} lines × {n_variants:,} variants, as .psam and .pvar say",
                     f"{found[0]:,} lines × {found[1]:,} variants", "give the .pvar and .psam that belong to it")]
-
 
 
 def _unreadable(pgen: Path, why: str) -> Problem:

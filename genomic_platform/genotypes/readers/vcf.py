@@ -123,7 +123,7 @@ class _VcfReader:
         record_RK, fields_RF, position_R = record_RK[:n], fields_RF[:n], position_R[:n]
         status_R = record_RK[:, kernels.STATUS]
         self.n_records += n
-        packed_R = (status_R == kernels.PACKED) & (position_R >= 0)
+        packed_R = (status_R == kernels.PACKED) & (position_R >= 0) & ~_lacking(fields_RF)
         usual = slice(None) if packed_R.all() else packed_R
         chunk = Chunk(_variants(text, fields_RF[usual], position_R[usual]), packed_RB[:n][usual])
         special_R = ~packed_R | (record_RK[:, kernels.HALF] > 0) | (record_RK[:, kernels.HAPLOID] > 0)
@@ -145,6 +145,10 @@ class _VcfReader:
         fields = text[field_F[0] : field_F[_FIXED] - 1].tobytes().decode("utf-8", errors="replace").split("\t")
         chromosome, written, name, ref, alt = fields[:5]
         shown = name if name != "." else f"{chromosome}:{written}"
+        for field, found in (("CHROM", chromosome), ("REF", ref), ("ALT", alt)):
+            if not found:
+                self.problems.add("empty field", line=line, field=field, expected="text", found="empty",
+                                  repair="write what is missing, '.' for no ALT")
         if position < 0:
             self.problems.add("position", line=line, field="POS", expected="a whole number", found=repr(written),
                               repair="correct the position")
@@ -223,6 +227,11 @@ def _put_in(chunk: Chunk, record_R: np.ndarray, split: dict[int, Chunk]) -> Chun
     rows = np.argsort(order, kind="stable")
     return Chunk(pl.concat([chunk.variants, *(c.variants for c in split.values())])[rows],
                  np.concatenate([chunk.packed_mB, *(c.packed_mB for c in split.values())])[rows])
+
+
+def _lacking(fields_RF: np.ndarray) -> np.ndarray:
+    """Whether CHROM, REF or ALT of a record is empty, bool (R,)."""
+    return (np.diff(fields_RF[:, :6])[:, [0, 3, 4]] == 1).any(axis=1)
 
 
 def _variants(text: np.ndarray, fields_RF: np.ndarray, position_R: np.ndarray) -> pl.DataFrame:

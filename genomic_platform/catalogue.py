@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genomic_platform.genotypes.batch_set import GenotypeBatches
+from genomic_platform.genotypes.merging.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
 from genomic_platform.program import RECIPES

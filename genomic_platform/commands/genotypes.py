@@ -89,8 +89,8 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
     page
         Also write one self-contained HTML page with plots.
     """
-    from genomic_platform.genotypes.qc import genotype_qc
-    from genomic_platform.genotypes.qc_summary import qc_summary
+    from genomic_platform.genotypes.quality.qc import genotype_qc
+    from genomic_platform.genotypes.quality.qc_summary import qc_summary
 
     held = _opened(table, region, lines)
     thresholds: dict[str, Any] = {
@@ -124,7 +124,7 @@ def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method:
     engine
         How products are computed: float32, int8, or `auto`: int8 where its error stays below 3e-5 and it is faster.
     """
-    from genomic_platform.genotypes.relationship import relationship
+    from genomic_platform.genotypes.kinship.relationship import relationship
 
     held = _opened(table, region, lines)
     matrix_NN = relationship(held, method, engine=engine).matrix_NN
@@ -147,8 +147,8 @@ def pca(table: Table, *, components: Positive = 10, method: Literal["auto", "exa
         Exact from the relationship matrix (VanRaden 1), the same randomised from a few passes over the calls, or
         `auto`: exact up to 2,000 lines.
     """
-    from genomic_platform.genotypes.relationship import vanraden
-    from genomic_platform.genotypes.structure import principal_components, streaming_components
+    from genomic_platform.genotypes.kinship.relationship import vanraden
+    from genomic_platform.genotypes.population.structure import principal_components, streaming_components
 
     held = _opened(table, region, lines)
     if method == "exact" or (method == "auto" and held.n_lines <= _EXACT_LINES):
@@ -172,7 +172,7 @@ def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, 
     max_r2
         Largest squared correlation of two kept variants of a window.
     """
-    from genomic_platform.genotypes.ld import prune as kept_variants
+    from genomic_platform.genotypes.population.ld import prune as kept_variants
     from genomic_platform.genotypes.table import VARIANT_COLUMNS
 
     held = _opened(table, region, lines)

@@ -26,7 +26,7 @@ import polars as pl
 
 from genomic_platform.drift import families as fam
 from genomic_platform.drift.families import NEW, REFERENCE, SideStatistics, Units
-from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 

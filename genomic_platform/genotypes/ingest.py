@@ -30,8 +30,8 @@ from genomic_platform.genotypes.assembly import (
     monomorphic,
     varying,
 )
-from genomic_platform.genotypes.batch_set import merge_notices, merge_report
-from genomic_platform.genotypes.batches import merge_batches
+from genomic_platform.genotypes.merging.batch_set import merge_notices, merge_report
+from genomic_platform.genotypes.merging.batches import merge_batches
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.readers.part import AS_USUAL, VARIANT_SCHEMA, GenotypeSource, ReadOptions
 from genomic_platform.genotypes.sources import find_sources, open_source

@@ -1,7 +1,7 @@
 """From files as a breeder has them to checked genotype tables: what they are, what is wrong, which belong together.
 
 Files with the same lines on other chromosomes are parts of one batch; files with other lines, or with the same
-chromosomes again, are batches of their own, which `batches.py` merges into a panel. Files larger than memory go
+chromosomes again, are batches of their own, which `merging/` merges into a panel. Files larger than memory go
 straight to disk with `ingest.py`.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 from genomic_platform.errors import InputError, Notice, Problem
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.assembly import PartFacts, assemble, batches_of, line_order, monomorphic, varying
-from genomic_platform.genotypes.batch_set import merge_notices
-from genomic_platform.genotypes.batches import merge_batches
+from genomic_platform.genotypes.merging.batch_set import merge_notices
+from genomic_platform.genotypes.merging.batches import merge_batches
 from genomic_platform.genotypes.readers.part import AS_USUAL, GenotypePart, ReadOptions, collect
 from genomic_platform.genotypes.sources import find_sources, open_source
 from genomic_platform.genotypes.table import GenotypeTable

@@ -1,6 +1,6 @@
 """Statistics of each variant from packed calls: counts, frequency, call rate, heterozygosity, Hardy–Weinberg.
 
-They travel with the table. What is kept by them belongs in `qc.py`. Axes: M variants, N lines.
+They travel with the table. What is kept by them belongs in `quality/`. Axes: M variants, N lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def variant_statistics(packed_MB: np.ndarray, n_lines: int) -> pl.DataFrame:
     """A row a variant: hom_ref, heterozygous, hom_alt (lines), alt_frequency, call_rate, heterozygosity, hwe_p_value.
 
     Frequencies and heterozygosities are among called genotypes, null where nothing is called, as is the p-value (exact
-    test of Wigginton et al. 2005, outbred; `qc.py` has the test that allows for inbreeding).
+    test of Wigginton et al. 2005, outbred; `quality/qc.py` has the test that allows for inbreeding).
     """
     hom_ref_M, het_M, hom_alt_M = packing.genotype_counts(packed_MB, n_lines)
     called_M = hom_ref_M + het_M + hom_alt_M

@@ -1,7 +1,7 @@
 """The packed genotype table: variants with their statistics, lines, and two bits a call, in memory or on disk.
 
 Everything that decodes calls goes through `blocks` or `dosages`, so the whole matrix is never decoded by accident.
-Files of other programs belong in `readers/` and `export.py`, the file of the table itself in `table_file.py`.
+Files of other programs belong in `readers/` and `export/`, the file of the table itself in `table_file.py`.
 Axes: N lines, M variants, m of a block, B = ceil(N / 4) bytes; a dosage counts ALT alleles (0, 1, 2; −1 missing).
 """
 
@@ -198,7 +198,7 @@ class GenotypeTable:
     def to_torch(self, variants: Variants = None, lines: Sequence[str] | None = None,
                  device: str = "cpu") -> torch.Tensor:
         """Decoded calls as a tensor int8 (N, M), −1 missing: packed calls go to the device and are unpacked there."""
-        from genomic_platform.genotypes.device import to_device_dosages
+        from genomic_platform.genotypes.kinship.device import to_device_dosages
 
         packed_MB = self._rows_at(self.variant_rows(variants))
         if lines is not None:

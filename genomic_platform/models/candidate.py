@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from genomic_platform.errors import InputError, Problem
-from genomic_platform.genotypes.qc import apply_qc
-from genomic_platform.genotypes.relationship_table import relationship_array
+from genomic_platform.genotypes.kinship.relationship_table import relationship_array
+from genomic_platform.genotypes.quality.qc import apply_qc
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.provenance import Provenance

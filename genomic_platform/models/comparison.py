@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import NotAvailable
-from genomic_platform.genotypes.relationship import identical_lines
+from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.models.cross_validation import cross_validate, within_fold_ability
 from genomic_platform.models.folds import SEED, random_folds
 from genomic_platform.models.protocol import Model, TrainingSet

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import ProgramError
-from genomic_platform.genotypes.relationship import identical_lines, vanraden
+from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.cross_validation import (
     cross_validate,

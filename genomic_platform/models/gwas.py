@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.reml import ContrastEigen, contrast_eigen, spectral_reml
 from genomic_platform.schemas.contract import Column, TableContract

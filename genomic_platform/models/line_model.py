@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 import polars as pl
 
-from genomic_platform.genotypes.relationship import cross_relationship, vanraden
+from genomic_platform.genotypes.kinship.relationship import cross_relationship, vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import markers
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, line_values

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.models import markers
 from genomic_platform.models.line_covariance import Lines
 from genomic_platform.models.line_model import FittedLineModel, describe, value_columns

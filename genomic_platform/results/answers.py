@@ -142,7 +142,7 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     NotAvailable, ProgramError
         The season is not published (at the commit); there is no such asset or commit.
     """
-    from genomic_platform.genotypes.relationship_table import relationship_array
+    from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 
     if asset not in ASSETS:
         raise ProgramError(f"no asset {asset}; expected one of {', '.join(sorted(ASSETS))}")

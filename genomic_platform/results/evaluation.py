@@ -91,7 +91,7 @@ def _keep(table: pl.DataFrame, place: Path) -> None:
 def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequence[str], folds: Path | None,
              replicates: int) -> pl.DataFrame:
     from genomic_platform.genotypes.panel import known_panel
-    from genomic_platform.genotypes.qc import apply_qc, genotype_qc
+    from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc
     from genomic_platform.genotypes.read import read_genotypes
     from genomic_platform.models.evaluate import evaluate
     from genomic_platform.models.folds import published_folds

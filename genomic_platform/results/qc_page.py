@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from genomic_platform.errors import counted
-from genomic_platform.genotypes.qc import qc_rows
-from genomic_platform.genotypes.qc_summary import QcSummary, qc_summary
+from genomic_platform.genotypes.quality.qc import qc_rows
+from genomic_platform.genotypes.quality.qc_summary import QcSummary, qc_summary
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.results import qc_figures as figures
 from genomic_platform.results.svg import FIGURE_STYLE

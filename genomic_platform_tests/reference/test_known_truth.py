@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.panel import known_panel
-from genomic_platform.genotypes.qc import apply_qc, genotype_qc
+from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc
 from genomic_platform.genotypes.read import read_genotypes
-from genomic_platform.genotypes.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.protocol import TrainingSet

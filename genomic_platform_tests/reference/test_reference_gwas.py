@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.read import read_genotypes
-from genomic_platform.genotypes.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.gwas import gwas, weighted_contrasts
 from genomic_platform.models.reml import spectral_reml

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes.differentiation import fst, fst_by_variant
-from genomic_platform.genotypes.ld import prune, r2_pairs
+from genomic_platform.genotypes.population.differentiation import fst, fst_by_variant
+from genomic_platform.genotypes.population.ld import prune, r2_pairs
 from genomic_platform.genotypes.table import GenotypeTable
 
 REFERENCE = Path(__file__).parent / "genotypes"

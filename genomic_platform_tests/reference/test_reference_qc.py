@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from genomic_platform.genotypes.hardy_weinberg import exact_p_values
-from genomic_platform.genotypes.line_quality import line_quality
+from genomic_platform.genotypes.quality.line_quality import line_quality
 from genomic_platform.genotypes.table import GenotypeTable
 
 DATA = Path(__file__).parent / "genotypes"

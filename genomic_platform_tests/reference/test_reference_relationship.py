@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes.cross_product import self_product
-from genomic_platform.genotypes.relationship import relationship
-from genomic_platform.genotypes.structure import streaming_components
+from genomic_platform.genotypes.kinship.cross_product import self_product
+from genomic_platform.genotypes.kinship.relationship import relationship
+from genomic_platform.genotypes.population.structure import streaming_components
 from genomic_platform.genotypes.table import GenotypeTable
 
 STORED = Path(__file__).parent / "genotypes"

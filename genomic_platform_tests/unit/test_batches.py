@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from genomic_platform.errors import InputError
-from genomic_platform.genotypes.batches import MergedPanel, merge_batches
+from genomic_platform.genotypes.merging.batches import MergedPanel, merge_batches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.support.chips import Truth, batch_of, made_truth, with_calls
 

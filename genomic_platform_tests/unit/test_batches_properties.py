@@ -12,9 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from genomic_platform.errors import InputError
-from genomic_platform.genotypes import concordance, harmonise
-from genomic_platform.genotypes.batches import MergedPanel, merge_batches
-from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes import packing
+from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.merging import concordance, harmonise
+from genomic_platform.genotypes.merging.batches import MergedPanel, merge_batches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.support.chips import COMPLEMENT, batch_of, made_truth
 from genomic_platform_tests.support.panels import made_panel
@@ -103,7 +104,7 @@ def test_markers_recoded_to_count_the_other_allele_give_the_same_relationship(n_
     panel = made_panel(n_lines, 10 * n_markers, seed=seed)
     recoded_M = np.array(data.draw(st.lists(st.booleans(), min_size=panel.n_variants, max_size=panel.n_variants)))
     packed_MB = panel.packed_MB.copy()
-    packed_MB[recoded_M] = harmonise.swapped_alleles(packed_MB[recoded_M], n_lines)
+    packed_MB[recoded_M] = packing.swapped_alleles(packed_MB[recoded_M], n_lines)
     flags = pl.Series(recoded_M)
     variants = panel.variants.with_columns(ref=pl.when(flags).then("alt").otherwise("ref"),
                                            alt=pl.when(flags).then("ref").otherwise("alt"))

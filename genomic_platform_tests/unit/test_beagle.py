@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from genomic_platform.errors import GenomicPlatformError, InputError, NotAvailable
-from genomic_platform.genotypes.beagle import _merged, impute_beagle, read_calls, write_calls
-from genomic_platform.genotypes.imputation import impute
+from genomic_platform.genotypes.imputing.beagle import _merged, impute_beagle, read_calls, write_calls
+from genomic_platform.genotypes.imputing.imputation import impute
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.support.panels import made_panel
 

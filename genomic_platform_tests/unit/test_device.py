@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genomic_platform.genotypes import codings, cross_product, device
-from genomic_platform.genotypes.integer_product import integer_error
+from genomic_platform.genotypes.kinship import codings, cross_product, device
+from genomic_platform.genotypes.kinship.integer_product import integer_error
+from genomic_platform.genotypes.kinship.relationship import relationship
 from genomic_platform.genotypes.packing import pack
-from genomic_platform.genotypes.relationship import relationship
-from genomic_platform.genotypes.structure import streaming_components
+from genomic_platform.genotypes.population.structure import streaming_components
 from genomic_platform_tests.unit.test_principal_components import scores
 from genomic_platform_tests.unit.test_relationship import make_table
 from genomic_platform_tests.unit.test_relationship_engine import CODE_OF_DOSAGE, made_dosages

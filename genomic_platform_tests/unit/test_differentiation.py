@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomic_platform.errors import InputError
-from genomic_platform.genotypes.differentiation import fst, fst_by_variant
+from genomic_platform.genotypes.population.differentiation import fst, fst_by_variant
 from genomic_platform.genotypes.table import GenotypeTable
 
 METHODS = ("hudson", "weir_cockerham")

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes.duplicates import close_pairs, duplicate_variants, groups_of, identical_lines, varying
+from genomic_platform.genotypes.quality.duplicates import (
+    close_pairs,
+    duplicate_variants,
+    groups_of,
+    identical_lines,
+    varying,
+)
 from genomic_platform.genotypes.table import GenotypeTable
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes.effective_size import effective_size
+from genomic_platform.genotypes.population.effective_size import effective_size
 from genomic_platform.genotypes.table import GenotypeTable
 
 CHROMOSOMES, LOCI = 10, 20

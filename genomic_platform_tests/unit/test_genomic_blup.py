@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from genomic_platform.errors import InputError, NotAvailable, ProgramError
-from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
 from genomic_platform.models.protocol import FittedModel, TrainingSet

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from genomic_platform.genotypes.hardy_weinberg import panel_inbreeding
-from genomic_platform.genotypes.line_quality import line_quality, sex_report
-from genomic_platform.genotypes.qc import apply_qc, genotype_qc, qc_rows
-from genomic_platform.genotypes.qc_summary import qc_summary
+from genomic_platform.genotypes.quality.line_quality import line_quality, sex_report
+from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc, qc_rows
+from genomic_platform.genotypes.quality.qc_summary import qc_summary
 from genomic_platform.genotypes.table import GenotypeTable
 
 

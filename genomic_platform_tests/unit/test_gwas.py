@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes.relationship import vanraden
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.gwas import GWAS, false_discovery_rates, genomic_inflation, gwas, weighted_contrasts
 from genomic_platform.models.reml import contrast_eigen, spectral_reml

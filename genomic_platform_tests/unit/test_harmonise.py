@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes import harmonise, packing
+from genomic_platform.genotypes import packing
+from genomic_platform.genotypes.merging import harmonise
 from genomic_platform.genotypes.table import GenotypeTable
 
 N = 40
@@ -35,7 +36,7 @@ def one(batch: GenotypeTable, panel: GenotypeTable, palindromic: harmonise.Palin
 @pytest.mark.parametrize("n", range(1, 10))
 def test_swapping_packed_calls_is_two_minus_the_dosage_and_leaves_padding_clear(n: int) -> None:
     dosage_MN = np.random.default_rng(n).integers(-1, 3, (50, n)).astype(np.int8)
-    swapped_MB = harmonise.swapped_alleles(packing.pack(dosage_MN), n)
+    swapped_MB = packing.swapped_alleles(packing.pack(dosage_MN), n)
     np.testing.assert_array_equal(swapped_MB, packing.pack(np.where(dosage_MN < 0, -1, 2 - dosage_MN).astype(np.int8)))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes.hybrids import check_hybrids, hybrid_blocks, hybrid_genotypes
+from genomic_platform.genotypes.kinship.hybrids import check_hybrids, hybrid_blocks, hybrid_genotypes
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.support.crosses import made_programme
 from genomic_platform_tests.support.panels import made_panel

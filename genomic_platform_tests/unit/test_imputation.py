@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes import imputation
-from genomic_platform.genotypes.imputation import impute, impute_knn, masked_accuracy, search_bounds
+from genomic_platform.genotypes.imputing import imputation
+from genomic_platform.genotypes.imputing.imputation import impute, impute_knn, masked_accuracy, search_bounds
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.support.panels import made_panel
 

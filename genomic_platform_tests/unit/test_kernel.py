@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from genomic_platform.errors import ProgramError
-from genomic_platform.genotypes.relationship import squared_distances, vanraden
+from genomic_platform.genotypes.kinship.relationship import squared_distances, vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.kernel import FittedKernel, Kernel, median_squared_distance
 from genomic_platform.models.markers import centred, panel_frequencies

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomic_platform.errors import InputError
-from genomic_platform.genotypes.ld import hill_weir, ld_decay, prune, r2_pairs
+from genomic_platform.genotypes.population.ld import hill_weir, ld_decay, prune, r2_pairs
 from genomic_platform.genotypes.table import GenotypeTable
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes.pedigree import inverse_relationship, numerator_relationship, ordered_pedigree
+from genomic_platform.genotypes.kinship.pedigree import inverse_relationship, numerator_relationship, ordered_pedigree
 from genomic_platform.schemas.pedigree import PEDIGREE
 
 EXACT = 1e-12  # sums of some hundred products of halves in float64

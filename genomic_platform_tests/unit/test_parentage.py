@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes.line_bits import bit_planes, count_bits, count_markers, line_bits
-from genomic_platform.genotypes.mendel import Trios, count_errors, marker_errors, trios_of
 from genomic_platform.genotypes.packing import pack
-from genomic_platform.genotypes.parentage import Limits, check_parentage
+from genomic_platform.genotypes.quality.line_bits import bit_planes, count_bits, count_markers, line_bits
+from genomic_platform.genotypes.quality.mendel import Trios, count_errors, marker_errors, trios_of
+from genomic_platform.genotypes.quality.parentage import Limits, check_parentage
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.pedigree import PARENTAGE, PEDIGREE
 from genomic_platform_tests.support.crosses import Programme, made_programme

@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes import cross_product, krylov
-from genomic_platform.genotypes.krylov import largest_eigenpairs
-from genomic_platform.genotypes.relationship import relationship
-from genomic_platform.genotypes.structure import principal_components, streaming_components
+from genomic_platform.genotypes.kinship import cross_product
+from genomic_platform.genotypes.kinship.relationship import relationship
+from genomic_platform.genotypes.population import krylov
+from genomic_platform.genotypes.population.krylov import largest_eigenpairs
+from genomic_platform.genotypes.population.structure import principal_components, streaming_components
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.genotypes import POPULATION_STRUCTURE
 from genomic_platform_tests.unit.test_relationship import make_table

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes.qc import genotype_qc
+from genomic_platform.genotypes.quality.qc import genotype_qc
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.results import svg
 from genomic_platform.results.qc_page import qc_page

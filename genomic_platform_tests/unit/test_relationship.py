@@ -6,15 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.genotypes.relationship import (
-    close_pairs,
+from genomic_platform.genotypes.kinship.relationship import (
     cross_relationship,
-    identical_lines,
     identity_by_state,
     squared_distances,
     vanraden,
 )
-from genomic_platform.genotypes.structure import principal_components
+from genomic_platform.genotypes.population.structure import principal_components
+from genomic_platform.genotypes.quality.duplicates import close_pairs, identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes import codings, cross_product
-from genomic_platform.genotypes import relationship as relationship_module
 from genomic_platform.genotypes import table as table_module
-from genomic_platform.genotypes.integer_product import multiplies_int8
+from genomic_platform.genotypes.kinship import codings, cross_product
+from genomic_platform.genotypes.kinship import relationship as relationship_module
+from genomic_platform.genotypes.kinship.integer_product import multiplies_int8
+from genomic_platform.genotypes.kinship.relationship import cross_relationship, relationship
 from genomic_platform.genotypes.packing import pack
-from genomic_platform.genotypes.relationship import cross_relationship, relationship
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.unit.test_relationship import make_table, plain_frequencies
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_platform.genotypes.pedigree import OrderedPedigree, numerator_relationship, ordered_pedigree
-from genomic_platform.genotypes.relationship import vanraden
-from genomic_platform.genotypes.single_step import single_step, single_step_inverse, tuning
+from genomic_platform.genotypes.kinship.pedigree import OrderedPedigree, numerator_relationship, ordered_pedigree
+from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.kinship.single_step import single_step, single_step_inverse, tuning
 from genomic_platform.schemas.pedigree import PEDIGREE
 from genomic_platform_tests.support.panels import made_panel
 

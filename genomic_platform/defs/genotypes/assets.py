@@ -7,16 +7,16 @@ from typing import Any
 import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
-from genomic_platform.genotypes.batch_set import GenotypeBatches, merge_notices, merge_report
-from genomic_platform.genotypes.batches import MergedPanel
-from genomic_platform.genotypes.parentage import check_parentage, parentage_notices
-from genomic_platform.genotypes.qc import apply_qc
-from genomic_platform.genotypes.qc import genotype_qc as quality
-from genomic_platform.genotypes.qc_summary import qc_summary
+from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.kinship.relationship_table import relationship_array, relationship_table
+from genomic_platform.genotypes.merging.batch_set import GenotypeBatches, merge_notices, merge_report
+from genomic_platform.genotypes.merging.batches import MergedPanel
+from genomic_platform.genotypes.population.structure import principal_components
+from genomic_platform.genotypes.quality.parentage import check_parentage, parentage_notices
+from genomic_platform.genotypes.quality.qc import apply_qc
+from genomic_platform.genotypes.quality.qc import genotype_qc as quality
+from genomic_platform.genotypes.quality.qc_summary import qc_summary
 from genomic_platform.genotypes.read import read_batches
-from genomic_platform.genotypes.relationship import vanraden
-from genomic_platform.genotypes.relationship_table import relationship_array, relationship_table
-from genomic_platform.genotypes.structure import principal_components
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.phenotypes.lines import read_lines
 from genomic_platform.results import plots

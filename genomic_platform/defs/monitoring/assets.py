@@ -8,8 +8,8 @@ import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.drift.population import genotype_shift
-from genomic_platform.genotypes.qc import apply_qc
-from genomic_platform.genotypes.relationship_table import relationship_array
+from genomic_platform.genotypes.kinship.relationship_table import relationship_array
+from genomic_platform.genotypes.quality.qc import apply_qc
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import scores
 from genomic_platform.models.forward import predicted_and_observed

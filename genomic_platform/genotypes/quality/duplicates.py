@@ -60,7 +60,7 @@ def duplicate_variants(table: GenotypeTable) -> pl.DataFrame:
 def _hashes(table: GenotypeTable) -> np.ndarray:
     """Hashes of each variant's calls, as they are and with REF and ALT swapped, uint64 (M, 2)."""
     def hashes(block: tuple[int, np.ndarray]) -> np.ndarray:
-        from genomic_platform.genotypes.qc_kernels import row_hashes
+        from genomic_platform.genotypes.quality.qc_kernels import row_hashes
 
         hash_m2 = np.empty((len(block[1]), 2), dtype=np.uint64)
         row_hashes(block[1], table.n_lines, hash_m2)
@@ -71,7 +71,7 @@ def _hashes(table: GenotypeTable) -> np.ndarray:
 
 def _same_position(table: GenotypeTable, rows_M: np.ndarray) -> pl.DataFrame:
     """Of the variants at `rows_M`, those that agree with the first at their position (0 = unplaced is no position)."""
-    from genomic_platform.genotypes.qc_kernels import row_agreement
+    from genomic_platform.genotypes.quality.qc_kernels import row_agreement
 
     here = table.variants[rows_M].with_columns(pl.Series("row", rows_M)).filter(
         pl.col("position") > 0, pl.len().over("chromosome", "position") > 1).with_row_index("place")
@@ -132,7 +132,7 @@ def groups_of(lines: Sequence[str], pairs: pl.DataFrame) -> list[list[str]]:
 
 def _candidates(table: GenotypeTable, rows_M: np.ndarray, threshold: float) -> np.ndarray:
     """Pairs of lines, int32 (P, 2), with IBS above `threshold` at the variants `rows_M`, in table order."""
-    from genomic_platform.genotypes.qc_kernels import close_lines
+    from genomic_platform.genotypes.quality.qc_kernels import close_lines
 
     n = table.n_lines
     bits_N3W = _bits(table.select(rows_M).packed_MB, np.arange(n))
@@ -148,7 +148,7 @@ def _identity(table: GenotypeTable, used_M: np.ndarray, pairs_P2: np.ndarray) ->
     difference_P, shared_P = np.zeros(len(pairs_P2), np.int64), np.zeros(len(pairs_P2), np.int64)
 
     def differences(block: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        from genomic_platform.genotypes.qc_kernels import pair_differences
+        from genomic_platform.genotypes.quality.qc_kernels import pair_differences
 
         start, packed_mB = block
         bits_K3W = _bits(packed_mB[used_M[start : start + len(packed_mB)]], lines_K)
@@ -163,7 +163,7 @@ def _identity(table: GenotypeTable, used_M: np.ndarray, pairs_P2: np.ndarray) ->
 
 
 def _bits(packed_mB: np.ndarray, rows_K: np.ndarray) -> np.ndarray:
-    from genomic_platform.genotypes.qc_kernels import line_bits
+    from genomic_platform.genotypes.quality.qc_kernels import line_bits
 
     bits_K3W = np.zeros((len(rows_K), 3, -(-len(packed_mB) // 64)), dtype=np.uint64)
     line_bits(packed_mB, rows_K, bits_K3W)

@@ -19,7 +19,7 @@ import polars as pl
 from genomic_platform.errors import GenomicPlatformError, NotAvailable
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.chromosomes import require_placed
-from genomic_platform.genotypes.imputation import Imputed
+from genomic_platform.genotypes.imputing.imputation import Imputed
 from genomic_platform.genotypes.parallel import available_cores
 from genomic_platform.genotypes.table import GenotypeTable
 

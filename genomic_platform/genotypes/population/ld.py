@@ -50,7 +50,7 @@ def prune(table: GenotypeTable, window_variants: int = 50, step: int = 5, max_r2
     InputError
         Variants have no position, and a window does not hold all of their chromosome.
     """
-    from genomic_platform.genotypes import ld_kernels
+    from genomic_platform.genotypes.population import ld_kernels
 
     if not (window_variants >= 2 and 1 <= step <= window_variants and 0 <= max_r2 <= 1):
         raise ValueError(f"expected window_variants ≥ 2, 1 ≤ step ≤ window_variants and 0 ≤ max_r2 ≤ 1; found "
@@ -225,7 +225,7 @@ def _fit(middle_D: np.ndarray, mean_D: np.ndarray, pairs_D: np.ndarray, max_dist
 
 def _bands(packed_mB: np.ndarray, n_lines: int, first_m: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs (first variant, r² (b, W) of b variants with the 1st to W-th before them), NaN outside the window."""
-    from genomic_platform.genotypes import ld_kernels
+    from genomic_platform.genotypes.population import ld_kernels
 
     packed_mB = np.ascontiguousarray(packed_mB)
     width = max(1, int((np.arange(len(first_m)) - first_m).max()))

@@ -60,7 +60,7 @@ def cross_product(left: GenotypeTable, right: GenotypeTable, value_M4: np.ndarra
 
 def line_sums(table: GenotypeTable, value_M4: np.ndarray, *weights_M: np.ndarray) -> np.ndarray:
     """Σ_m w z of every line for each of the weights (none: one), float64 (N,), or (W, N) for W weights."""
-    from genomic_platform.genotypes.product_kernels import add_line_sums
+    from genomic_platform.genotypes.kinship.product_kernels import add_line_sums
 
     sums_WN = np.zeros((max(len(weights_M), 1), table.n_lines))
     for start, z_mN in decoded_blocks(table, value_M4):
@@ -94,7 +94,7 @@ def gram_times(table: GenotypeTable, value_M4: np.ndarray, right_NL: np.ndarray)
 
 def decoded(packed_mB: np.ndarray, value_m4: np.ndarray, n_lines: int) -> np.ndarray:
     """The numbers that calls stand for, (m, n_lines), of the dtype of `value_m4` (int8 or float32)."""
-    from genomic_platform.genotypes.product_kernels import decode_pairs
+    from genomic_platform.genotypes.kinship.product_kernels import decode_pairs
 
     pair_mP2 = np.stack(half_bytes(value_m4), axis=2)
     z_mN = np.empty((len(packed_mB), 4 * packed_mB.shape[1]), dtype=value_m4.dtype)

@@ -51,7 +51,7 @@ def line_bits(table: GenotypeTable, lines: Sequence[str] | None = None, size: in
 
 def bit_planes(packed_mB: np.ndarray, n_lines: int, start: int = 0) -> LineBits:
     """Planes of packed calls uint8 (m, B)."""
-    from genomic_platform.genotypes.line_bits_kernels import split_codes
+    from genomic_platform.genotypes.quality.line_bits_kernels import split_codes
 
     n_words = -(-len(packed_mB) // 64)
     planes = [np.empty((n_words, packed_mB.shape[1], 4), dtype=np.uint64) for _ in range(3)]

@@ -9,8 +9,8 @@ from typing import TypedDict
 
 import polars as pl
 
-from genomic_platform.genotypes.line_quality import autosomal, sex_report
-from genomic_platform.genotypes.qc import qc_rows
+from genomic_platform.genotypes.quality.line_quality import autosomal, sex_report
+from genomic_platform.genotypes.quality.qc import qc_rows
 from genomic_platform.genotypes.table import GenotypeTable
 
 FAILS_HWE = 1e-6  # customary bound for a first look

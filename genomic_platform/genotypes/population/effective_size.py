@@ -16,8 +16,8 @@ from genomic_platform.errors import counted
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.chromosomes import placed
 from genomic_platform.genotypes.hardy_weinberg import panel_inbreeding
-from genomic_platform.genotypes.ld import plane_words
 from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.population.ld import plane_words
 from genomic_platform.genotypes.table import GenotypeTable
 
 _MIN_LINES = 10
@@ -103,7 +103,7 @@ def _size(r2_drift: float, n: float) -> float:
 
 def _between(packed_mB: np.ndarray, n_lines: int, chromosome_m: np.ndarray, threads: int | None) -> _MeanR2:
     """Mean r² over pairs of variants on different chromosomes, weighted by the square of the lines called in both."""
-    from genomic_platform.genotypes import ld_kernels
+    from genomic_platform.genotypes.population import ld_kernels
 
     m = len(packed_mB)
     planes_mPK = np.empty((m, 3, plane_words(n_lines)), dtype=np.uint64)

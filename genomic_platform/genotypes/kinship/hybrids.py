@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.line_bits import LineBits, count_bits, line_bits
-from genomic_platform.genotypes.mendel import rates
 from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.quality.line_bits import LineBits, count_bits, line_bits
+from genomic_platform.genotypes.quality.mendel import rates
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.pedigree import HYBRID_CHECK
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genomic_platform.genotypes.pedigree import OrderedPedigree, inverse_relationship, numerator_relationship
+from genomic_platform.genotypes.kinship.pedigree import OrderedPedigree, inverse_relationship, numerator_relationship
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array

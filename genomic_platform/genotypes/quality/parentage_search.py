@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from genomic_platform.genotypes.line_bits import LineBits, line_bits
-from genomic_platform.genotypes.mendel import Trios, count_errors, excluded, rates
 from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.quality.line_bits import LineBits, line_bits
+from genomic_platform.genotypes.quality.mendel import Trios, count_errors, excluded, rates
 from genomic_platform.genotypes.table import GenotypeTable
 
 _AT_ONCE = 256  # trios screened in one pass: 8 counts of 4 bytes for each of them and each line of the panel
@@ -135,7 +135,7 @@ def _contaminants(table: GenotypeTable, trios: Trios, mixed_K: np.ndarray, max_e
 
 def _add(masks: Planes, planes: Planes, counts_2KN: np.ndarray, threads: int | None) -> None:
     """Add a block's testable and excluded genotypes of every line to the counts of each query."""
-    from genomic_platform.genotypes.line_bits_kernels import count_excluded
+    from genomic_platform.genotypes.quality.line_bits_kernels import count_excluded
 
     tested_KN, errors_KN = counts_2KN
 

@@ -60,7 +60,7 @@ def line_counts(table: GenotypeTable, used_M: np.ndarray | None = None) -> tuple
     used_M = np.ones(table.n_variants, dtype=bool) if used_M is None else used_M
 
     def count(block: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        from genomic_platform.genotypes import qc_kernels as kernels
+        from genomic_platform.genotypes.quality import qc_kernels as kernels
 
         start, packed_mB = block
         part_m = used_M[start : start + len(packed_mB)]

@@ -142,7 +142,7 @@ def _masks(table: GenotypeTable, groups: Mapping[str, str | None]) -> tuple[list
 
 def _counted(table: GenotypeTable, mask_GB: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs (first variant, counts int64 (G, 3, m)) in table order."""
-    from genomic_platform.genotypes import ld_kernels
+    from genomic_platform.genotypes.population import ld_kernels
 
     def work(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
         start, packed_mB = block

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import Problem
-from genomic_platform.genotypes.harmonise import frequency
+from genomic_platform.genotypes.merging.harmonise import frequency
 from genomic_platform.genotypes.table import GenotypeTable
 
 BATCH_REPORT_SCHEMA = {"batch": pl.String, "measure": pl.String, "value": pl.Float64}

@@ -75,7 +75,7 @@ def ordered_pedigree(records: pl.DataFrame, lines: Sequence[str] = (),
     ------
     ValueError : a line has two rows or descends from itself.
     """
-    from genomic_platform.genotypes import pedigree_kernels as kernels
+    from genomic_platform.genotypes.kinship import pedigree_kernels as kernels
 
     names, parents_N2, declared_N = _rows(records, lines)
     order = _by_generation(names, parents_N2)
@@ -106,7 +106,7 @@ def numerator_relationship(pedigree: OrderedPedigree, lines: Sequence[str] | Non
     ------
     ValueError : a line is not in the pedigree.
     """
-    from genomic_platform.genotypes import pedigree_kernels as kernels
+    from genomic_platform.genotypes.kinship import pedigree_kernels as kernels
 
     rows_K = np.arange(len(pedigree.lines)) if lines is None else pedigree.rows(lines)
     kept_N = _with_ancestors(pedigree.parents_N2, rows_K)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genomic_platform.genotypes.cross_product import bands, block_size, decoded, mirrored
-from genomic_platform.genotypes.integer_product import centred, integer_coding, integer_parts
+from genomic_platform.genotypes.kinship.cross_product import bands, block_size, decoded, mirrored
+from genomic_platform.genotypes.kinship.integer_product import centred, integer_coding, integer_parts
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.table import GenotypeTable
 

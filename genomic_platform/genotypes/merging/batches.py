@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import InputError, Problem
-from genomic_platform.genotypes import batch_reports, concordance, harmonise, packing
-from genomic_platform.genotypes.concordance import Comparison, Conflict
-from genomic_platform.genotypes.harmonise import Palindromic
+from genomic_platform.genotypes import packing
+from genomic_platform.genotypes.merging import batch_reports, concordance, harmonise
+from genomic_platform.genotypes.merging.concordance import Comparison, Conflict
+from genomic_platform.genotypes.merging.harmonise import Palindromic
 from genomic_platform.genotypes.panel import repeated_lines
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.table import GenotypeTable, table_order
@@ -55,7 +56,7 @@ class _Aligned:
         """uint8 (m, B of the batch): its calls at the panel's markers from `start` to `stop`, counting their ALT."""
         row_m, swapped_m = self.row_M[start:stop], self.swapped_M[start:stop]
         packed_mB = self.table.packed_MB[row_m]
-        packed_mB[swapped_m] = harmonise.swapped_alleles(packed_mB[swapped_m], self.table.n_lines)
+        packed_mB[swapped_m] = packing.swapped_alleles(packed_mB[swapped_m], self.table.n_lines)
         packed_mB[row_m < 0] = 0b01_01_01_01  # four missing calls
         return packed_mB
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import polars as pl
 
-from genomic_platform.genotypes import codings
-from genomic_platform.genotypes import device as torch_engine
-from genomic_platform.genotypes.cross_product import cross_product, line_sums, self_product
-from genomic_platform.genotypes.integer_product import integer_error, integer_product, multiplies_int8
+from genomic_platform.genotypes.kinship import codings
+from genomic_platform.genotypes.kinship import device as torch_engine
+from genomic_platform.genotypes.kinship.cross_product import cross_product, line_sums, self_product
+from genomic_platform.genotypes.kinship.integer_product import integer_error, integer_product, multiplies_int8
 from genomic_platform.genotypes.table import GenotypeTable
 
 Kind = Literal["vanraden1", "vanraden2", "yang", "dominance", "gaussian"]
@@ -172,29 +171,6 @@ def identity_by_state(table: GenotypeTable) -> np.ndarray:
     difference_NN /= -2 * np.maximum(shared_NN, 1)
     difference_NN += 1
     return np.where(shared_NN > 0, difference_NN, 0.0)
-
-
-def close_pairs(table: GenotypeTable, threshold: float = 0.99) -> pl.DataFrame:
-    """Pairs of lines with IBS > `threshold`: columns line_1, line_2 (in table order), ibs; closest first."""
-    ibs_NN = identity_by_state(table)
-    first_P, second_P = np.nonzero(np.triu(ibs_NN > threshold, k=1))
-    lines = np.array(table.lines, dtype=object)
-    pairs = {"line_1": lines[first_P].tolist(), "line_2": lines[second_P].tolist(), "ibs": ibs_NN[first_P, second_P]}
-    schema = {"line_1": pl.String, "line_2": pl.String, "ibs": pl.Float64}
-    return pl.DataFrame(pairs, schema=schema).sort("ibs", descending=True, maintain_order=True)
-
-
-def identical_lines(table: GenotypeTable, threshold: float = 0.99) -> list[set[str]]:
-    """Groups of two or more lines linked by IBS > `threshold` (clones, duplicates), in table order of their first."""
-    from scipy.sparse.csgraph import connected_components
-
-    n_groups, group_N = connected_components(identity_by_state(table) > threshold, directed=False)
-    if n_groups == table.n_lines:
-        return []
-    groups: dict[int, set[str]] = {}
-    for line, group in zip(table.lines, group_N.tolist(), strict=True):
-        groups.setdefault(group, set()).add(line)
-    return [members for members in groups.values() if len(members) > 1]
 
 
 def _frequencies(table: GenotypeTable, frequencies_M: np.ndarray | None) -> np.ndarray:

@@ -90,7 +90,7 @@ def impute(table: GenotypeTable, method: Method = "knn", *, seed: int = 1, marke
     if method == "knn":
         return impute_knn(table, markers=markers, neighbours=neighbours, window=window, threads=threads)
     if method == "beagle":
-        from genomic_platform.genotypes.beagle import impute_beagle
+        from genomic_platform.genotypes.imputing.beagle import impute_beagle
 
         return impute_beagle(table, jar, java=java, seed=seed, threads=threads)
     raise ValueError(f"method is {method!r}; expected mean, knn or beagle")
@@ -129,7 +129,7 @@ def impute_knn(table: GenotypeTable, *, markers: int = MARKERS, neighbours: int 
     if not (1 <= markers <= 64 and neighbours >= 1 and (window is None or window >= 1)):
         raise ValueError(f"expected 1 to 64 markers, at least one neighbour and a window of at least one marker; found "
                          f"markers={markers}, neighbours={neighbours}, window={window}")
-    from genomic_platform.genotypes.imputation_kernels import impute_block
+    from genomic_platform.genotypes.imputing.imputation_kernels import impute_block
 
     first_M, last_M = search_bounds(table.variants, window)
     everywhere = bool(((first_M == 0) & (last_M == table.n_variants)).any())

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.duplicates import close_pairs, duplicate_variants, groups_of
 from genomic_platform.genotypes.hardy_weinberg import exact_p_values, expected_heterozygotes, panel_inbreeding
-from genomic_platform.genotypes.line_quality import autosomal, line_notes, line_quality, ratio
 from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.quality.duplicates import close_pairs, duplicate_variants, groups_of
+from genomic_platform.genotypes.quality.line_quality import autosomal, line_notes, line_quality, ratio
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.genotypes import GENOTYPE_QC
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from genomic_platform.genotypes.line_bits import LineBits, count_bits, count_markers, line_bits
 from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.quality.line_bits import LineBits, count_bits, count_markers, line_bits
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.pedigree import MARKER_ERRORS
 

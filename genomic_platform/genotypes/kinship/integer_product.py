@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from genomic_platform.genotypes.cross_product import half_bytes, line_sums, mirrored
+from genomic_platform.genotypes.kinship.cross_product import half_bytes, line_sums, mirrored
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.table import GenotypeTable
 
@@ -38,7 +38,7 @@ def multiplies_int8() -> bool:
 
 def integer_product(table: GenotypeTable, p_M: np.ndarray) -> np.ndarray:
     """Centred Z'Z, float64 (N, N), on a CPU for which `multiplies_int8` holds. `integer_error` says how exact."""
-    from genomic_platform.genotypes.integer_kernels import PANEL, add_lower_products
+    from genomic_platform.genotypes.kinship.integer_kernels import PANEL, add_lower_products
 
     code_M4, unit_M, t_M = integer_coding(p_M)
     product_NN = np.zeros((table.n_lines, table.n_lines))
@@ -100,7 +100,7 @@ def integer_parts(table: GenotypeTable, code_M4: np.ndarray, unit_M: np.ndarray,
 
 def _quads(part: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray]:
     """Steps and quads, uint32 (P, Q, PANEL); variants that fill the last quad count nothing."""
-    from genomic_platform.genotypes.integer_kernels import PANEL, decode_quads
+    from genomic_platform.genotypes.kinship.integer_kernels import PANEL, decode_quads
 
     unit, packed_mB, code_m4 = part
     fill = -len(packed_mB) % 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from genomic_platform.errors import Notice, counted
-from genomic_platform.genotypes.batches import MergedPanel, merge_batches
+from genomic_platform.genotypes.merging.batches import MergedPanel, merge_batches
 from genomic_platform.genotypes.panel import known_panel
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.genotypes import BATCH_REPORT, GENOTYPE_BATCHES

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import polars as pl
 
-from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.chromosomes import UNPLACED
 from genomic_platform.genotypes.table import GenotypeTable
 
@@ -37,12 +35,6 @@ PANEL_SCHEMA = {"variant_id": pl.String, "chromosome": pl.String, "position": pl
                 "alt": pl.String, "chromosome_key": pl.String, "first": pl.String, "second": pl.String,
                 "alleles": pl.String, "calls": pl.Int64, "alt_alleles": pl.Float64}
 NAMES_SCHEMA = {"variant_id": pl.String, "marker": pl.Int64}
-
-
-def swapped_alleles(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
-    """Calls that count the other allele, dosage 2 − x, without decoding: code 00 becomes 11 and 11 becomes 00."""
-    homozygous_MB = ~(packed_MB ^ packed_MB >> 1) & 0x55  # the low bit of every call whose two bits are equal
-    return packing.clear_padding(packed_MB ^ (homozygous_MB | homozygous_MB << 1), n_lines)
 
 
 def has_placeholders(table: GenotypeTable) -> bool:

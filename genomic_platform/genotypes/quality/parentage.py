@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import Notice, counted
-from genomic_platform.genotypes.line_bits import LineBits, count_bits, line_bits
-from genomic_platform.genotypes.mendel import Trios, count_errors, rates, trios_of
 from genomic_platform.genotypes.parallel import in_order
-from genomic_platform.genotypes.parentage_search import Found, search
+from genomic_platform.genotypes.quality.line_bits import LineBits, count_bits, line_bits
+from genomic_platform.genotypes.quality.mendel import Trios, count_errors, rates, trios_of
+from genomic_platform.genotypes.quality.parentage_search import Found, search
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.pedigree import PARENTAGE
 

@@ -1,0 +1,1 @@
+"""Who is related to whom, by markers, by pedigree or by both; and the matrix products that it takes."""

@@ -1,0 +1,1 @@
+"""Structure of a panel: components, linkage, differentiation, effective size."""

@@ -1,0 +1,1 @@
+"""Quality of genotypes: variants, lines, duplicates, parentage. What is removed, and why."""

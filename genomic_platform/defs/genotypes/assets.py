@@ -9,7 +9,7 @@ import polars as pl
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array, relationship_table
-from genomic_platform.genotypes.merging.batch_set import GenotypeBatches, merge_notices, merge_report
+from genomic_platform.genotypes.merging.batch_set import GenotypeBatches, imputation_report, merge_notices, merge_report
 from genomic_platform.genotypes.merging.batches import MergedPanel
 from genomic_platform.genotypes.population.structure import principal_components
 from genomic_platform.genotypes.quality.parentage import check_parentage, parentage_notices
@@ -63,8 +63,9 @@ def _describe_report(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 
 @season_asset(group="genotypes", code_version="1", kinds={"polars"}, landing=("lines",), describe=_describe_report)
 def batch_report(season: Season, genotype_batch: GenotypeBatches, line_records: pl.DataFrame) -> pl.DataFrame:
-    """What became of every batch in the merge: variants matched, recoded, left out; repeated lines compared."""
-    return merge_report(_merged(season, genotype_batch, line_records))
+    """What became of every batch: variants matched, recoded, left out; repeated lines; how well gaps can be imputed."""
+    panel = _merged(season, genotype_batch, line_records)
+    return pl.concat([merge_report(panel), imputation_report(panel.table, genotype_batch.tables)])
 
 
 def _merged(season: Season, batches: GenotypeBatches, line_records: pl.DataFrame) -> MergedPanel:

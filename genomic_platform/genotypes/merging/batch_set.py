@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from genomic_platform.errors import Notice, counted
+from genomic_platform.genotypes.imputing.imputation import masked_accuracy
 from genomic_platform.genotypes.merging.batches import MergedPanel, merge_batches
 from genomic_platform.genotypes.panel import known_panel
 from genomic_platform.genotypes.table import GenotypeTable
@@ -76,6 +77,24 @@ def merge_report(panel: MergedPanel) -> pl.DataFrame:
     counts = panel.batch_report.select(pl.lit("batch").alias("kind"), "batch", text.alias("id"), "measure", "value",
                                        text.alias("detail"))
     return BATCH_REPORT.conform(pl.concat([counts, changed, compared]))
+
+
+def imputation_report(panel: GenotypeTable, batches: Mapping[str, GenotypeTable]) -> pl.DataFrame:
+    """How well calls missing in each batch could be recovered, by neighbours and by the mean, on hidden known calls.
+
+    Contract BATCH_REPORT; no row where nothing is missing. A line in several batches counts for the last.
+    """
+    usable_M = panel.variants.select(
+        (pl.col("alt_frequency") > 0) & (pl.col("alt_frequency") < 1)).to_series().fill_null(False).to_numpy()
+    if panel.variants["call_rate"].min() == 1 or not usable_M.any():
+        return BATCH_REPORT.empty()
+    batch_of_line = {line: name for name, table in batches.items() for line in table.lines}
+    found = masked_accuracy(panel.select(usable_M), "knn", batches=batch_of_line)
+    measures = found.drop_nulls("batch").unpivot(["concordance", "dosage_r2"], index=["batch", "method", "calls"])
+    return BATCH_REPORT.conform(measures.select(
+        pl.lit("batch").alias("kind"), "batch", pl.lit(None, dtype=pl.String).alias("id"),
+        pl.format("imputation_{}_{}", "method", "variable").alias("measure"), "value",
+        pl.format("{} known calls hidden", "calls").alias("detail")))
 
 
 def merge_notices(panel: MergedPanel) -> list[Notice]:

@@ -121,7 +121,7 @@ class LineMeansSection(_Section):
 
 
 class GenotypeQcSection(_Section):
-    """What a variant or line must reach to be used, shares 0–1; see `genotypes.qc.genotype_qc`."""
+    """What a variant or line must reach to be used, shares 0–1; see `genotypes.quality.qc.genotype_qc`."""
 
     min_variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
     min_line_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5

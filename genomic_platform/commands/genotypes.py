@@ -210,7 +210,7 @@ def _opened(folder: Path, region: str | None, lines: Names) -> GenotypeTable:
                            f"genomic-platform genotypes ingest FILE… --out {folder}")
     table = GenotypeTable.open(folder)
     if lines is not None and len(lines) == 1 and Path(lines[0]).is_file():
-        lines = Path(lines[0]).read_text(encoding="utf-8").split()
+        lines = [name for line in Path(lines[0]).read_text(encoding="utf-8").split("\n") if (name := line.strip())]
     if unknown := sorted(set(lines or ()) - set(table.lines)):
         raise ProgramError(f"--lines: {', '.join(unknown[:5])} {'is' if len(unknown) == 1 else 'are'} not in {folder}; "
                            f"expected some of its {table.n_lines:,} lines, such as {', '.join(table.lines[:3])}")

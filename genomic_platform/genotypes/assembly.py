@@ -95,7 +95,7 @@ def line_order(own: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray | No
     return np.array([row_of[line] for line in wanted])
 
 
-def varying(variants: pl.DataFrame) -> bool:
+def any_varies(variants: pl.DataFrame) -> bool:
     """Whether any variant has both alleles among the lines; `variants` with their frequencies."""
     return bool(variants.select(((pl.col("alt_frequency") > 0) & (pl.col("alt_frequency") < 1)).any()).item())
 
@@ -128,8 +128,13 @@ def _named(variants: pl.DataFrame, repeated: Tally) -> pl.DataFrame:
         return variants
     ids = variants.filter(shared & ~absent)["variant_id"]
     repeated.merge(Tally(len(ids), ids.unique(maintain_order=True).head(3).to_list()))
-    return variants.with_columns(pl.when(absent | shared).then(pl.concat_str(place, "ref", "alt", separator=":"))
-                                 .otherwise("variant_id").alias("variant_id"))
+    named = variants.with_columns(pl.when(absent | shared).then(pl.concat_str(place, "ref", "alt", separator=":"))
+                                  .otherwise("variant_id").alias("variant_id"))
+    while named["variant_id"].is_duplicated().any():  # a file may have used such a name itself
+        number = pl.int_range(1, pl.len() + 1).over("variant_id")
+        named = named.with_columns(pl.when(number > 1).then(pl.format("{}:{}", "variant_id", number))
+                                   .otherwise("variant_id").alias("variant_id"))
+    return named
 
 
 def _unsorted(variants: pl.DataFrame) -> bool:

@@ -15,8 +15,14 @@ import polars as pl
 from genomic_platform.errors import InputError, Problem, counted
 from genomic_platform.genotypes.table import GenotypeTable
 
-#: Names, in lower case, under which sources keep variants that they could not place.
-UNPLACED = frozenset({"", ".", "0", "na", "un", "chrun", "unknown", "unplaced", "unanchored", "unmapped"})
+#: Names, as `chromosome_key` gives them, under which sources keep variants that they could not place.
+UNPLACED = frozenset({"", ".", "0", "na", "un", "unknown", "unplaced", "unanchored", "unmapped"})
+
+
+def chromosome_key() -> pl.Expr:
+    """What tells chromosomes apart however they are written: `1` for chr01, Chr1 and chromosome_1; lower case."""
+    return (pl.col("chromosome").str.to_lowercase().str.replace(r"^(chromosome|chrom|chr)[_ ]?", "")
+            .str.replace(r"^0+([0-9])", "$1"))
 
 
 class Chromosome(NamedTuple):
@@ -36,7 +42,7 @@ def chromosomes(variants: pl.DataFrame) -> list[Chromosome]:
 
 def placed(variants: pl.DataFrame) -> np.ndarray:
     """Variants on a named chromosome at a known position, Boolean (M,)."""
-    known = ~pl.col("chromosome").str.to_lowercase().is_in(list(UNPLACED)) & (pl.col("position") > 0)
+    known = ~chromosome_key().is_in(list(UNPLACED)) & (pl.col("position") > 0)
     return variants.select(known).to_series().to_numpy()
 
 

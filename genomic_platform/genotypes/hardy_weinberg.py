@@ -1,7 +1,7 @@
 """Hardy–Weinberg proportions: the exact test of each variant, also for inbred panels, and observed inbreeding.
 
-Counts in, p-values out; what is done with them is `qc`'s. Inbred lines lack heterozygotes at every variant, so that
-the plain test flags them all: given the panel's inbreeding F, a variant is tested against p² + Fpq, 2pq(1 − F),
+Counts in, p-values out; what is done with them is `quality/`'s. Inbred lines lack heterozygotes at every variant, so
+that the plain test flags them all: given the panel's inbreeding F, a variant is tested against p² + Fpq, 2pq(1 − F),
 q² + Fpq instead. Axes: M variants.
 References: Wigginton, Cutler & Abecasis 2005, AJHG 76:887; Rohlfs & Weir 2008, Genetics 180:1609.
 """

@@ -24,11 +24,11 @@ from genomic_platform.errors import InputError, Notice, Problem, ProgramError
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.assembly import (
     PartFacts,
+    any_varies,
     assemble,
     batches_of,
     line_order,
     monomorphic,
-    varying,
 )
 from genomic_platform.genotypes.merging.batch_set import merge_notices, merge_report
 from genomic_platform.genotypes.merging.batches import merge_batches
@@ -170,7 +170,7 @@ def _write(folder: Path, parts: Sequence[_Part]) -> list[Notice]:
 
     def blocks() -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
         for variants, packed_mB in in_order(block, range(0, len(assembled.rows_M), size)):
-            varies.append(varying(variants))
+            varies.append(any_varies(variants))
             yield variants, packed_mB
 
     write_table(folder, lines, blocks(), table_facts(assembled.variants, len(lines)))

@@ -25,12 +25,12 @@ def n_bytes(n_lines: int) -> int:
 
 
 def pack(dosage_MN: np.ndarray) -> np.ndarray:
-    """Pack int8 dosages (M, N) in {−1, 0, 1, 2} into bytes (M, ceil(N / 4)). Raises ValueError outside that range."""
+    """Pack integers (M, N) in {−1, 0, 1, 2} into bytes (M, ceil(N / 4)). Raises ValueError outside that range."""
     if dosage_MN.size and (dosage_MN.min() < MISSING or dosage_MN.max() > 2):
         raise ValueError(f"dosages must be -1 (missing), 0, 1 or 2; found {dosage_MN.min()} to {dosage_MN.max()}")
     m, n = dosage_MN.shape
     codes_MN = np.zeros((m, 4 * n_bytes(n)), dtype=np.uint8)
-    codes_MN[:, :n] = _CODE_OF_DOSAGE[dosage_MN + np.int8(1)]
+    codes_MN[:, :n] = _CODE_OF_DOSAGE[dosage_MN.astype(np.int8, copy=False) + np.int8(1)]
     words_MB = codes_MN.view("<u4")
     return ((words_MB | words_MB >> 6 | words_MB >> 12 | words_MB >> 18) & 0xFF).astype(np.uint8)
 
@@ -74,12 +74,6 @@ def genotype_counts(packed_MB: np.ndarray, n_lines: int) -> np.ndarray:
     counts_3M = np.empty((3, len(packed_MB)), dtype=np.int64)
     count_codes(np.ascontiguousarray(packed_MB), n_lines, counts_3M)
     return counts_3M
-
-
-def variant_counts(packed_MB: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per variant: ALT alleles, called lines and heterozygotes, each int64 (M,)."""
-    ref_M, het_M, alt_M = genotype_counts(packed_MB, n_lines)
-    return het_M + 2 * alt_M, ref_M + het_M + alt_M, het_M
 
 
 def take_lines(packed_MB: np.ndarray, rows_N: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from genomic_platform.errors import InputError, Notice, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.assembly import PartFacts, assemble, batches_of, line_order, monomorphic, varying
+from genomic_platform.genotypes.assembly import PartFacts, any_varies, assemble, batches_of, line_order, monomorphic
 from genomic_platform.genotypes.merging.batch_set import merge_notices
 from genomic_platform.genotypes.merging.batches import merge_batches
 from genomic_platform.genotypes.readers.part import AS_USUAL, GenotypePart, ReadOptions, collect
@@ -57,7 +57,7 @@ def inspect_genotypes(paths: Sequence[Path], options: ReadOptions = AS_USUAL) ->
     for group in [] if problems else _batches(parts):
         batches[group[0].file], accepted = _assembled(group)
         notices += accepted
-        if not varying(batches[group[0].file].variants):
+        if not any_varies(batches[group[0].file].variants):
             problems.append(monomorphic(_facts(group), batches[group[0].file].n_variants))
     lines = tuple(dict.fromkeys(line for part in parts for line in part.lines))
     n_variants = sum(t.n_variants for t in batches.values()) or sum(part.variants.height for part in parts)

@@ -21,7 +21,7 @@ _MAGIC = {"vcf": b"##fileformat=VCF", "bcf": b"BCF", "hapmap": b"rs#", "pgen": b
 _READERS = {"vcf": "vcf", "bcf": "bcf", "plink": "plink", "pgen": "pgen", "hapmap": "hapmap",
             "dosages": "dosage_table", "vcz": "vcz"}
 #: Files that belong to another: suffix → the suffix of the file that stands for all of them.
-COMPANIONS = {".bim": ".bed", ".fam": ".bed", ".pvar": ".pgen", ".psam": ".pgen", ".zst": ".pgen"}
+COMPANIONS = {".bim": ".bed", ".fam": ".bed", ".pvar": ".pgen", ".psam": ".pgen", ".pvar.zst": ".pgen"}
 _TABLES = (".csv", ".tsv", ".txt", ".parquet")
 #: How files begin that hold something else, what they are, and the repair.
 _FOREIGN = {
@@ -44,6 +44,10 @@ def find_sources(paths: Sequence[Path]) -> tuple[list[tuple[str, Path]], list[Pr
             problems.append(found)
         else:
             sources[found, main_file(path)] = None
+    first: dict[str, Path] = {}
+    problems += [Problem(path.name, "genotype files of different names, since a batch has its file's",
+                         f"{first[path.name]} and {path}", "rename one of them")
+                 for _, path in sources if first.setdefault(path.name, path) != path]
     return list(sources), problems
 
 
@@ -60,8 +64,13 @@ def open_source(kind: str, path: Path, options: ReadOptions = AS_USUAL) -> Genot
 
 def main_file(path: Path) -> Path:
     """The file that stands for a source: the .bed of a .bim, the .pgen of a .psam."""
-    stem = path.with_suffix("") if path.suffix == ".zst" else path
-    return stem.with_suffix(COMPANIONS[path.suffix]) if path.suffix in COMPANIONS else path
+    suffix = _companion(path)
+    return path.with_name(path.name.removesuffix(suffix) + COMPANIONS[suffix]) if suffix else path
+
+
+def _companion(path: Path) -> str:
+    """Which of COMPANIONS a file's name ends in; empty for none."""
+    return next((suffix for suffix in COMPANIONS if path.name.endswith(suffix)), "")
 
 
 def source_kind(path: Path) -> str | Problem:
@@ -81,7 +90,7 @@ def _kind(path: Path) -> str | Problem:
         return Problem(path.name, "a genotype file", found, "check the name and the folder")
     if path.stat().st_size == 0:
         return Problem(path.name, "a VCF or PLINK .bed file", "an empty file", "copy or export the file again")
-    if path.suffix in COMPANIONS:
+    if _companion(path):
         main = main_file(path)
         if main.is_file():
             return {".bed": "plink", ".pgen": "pgen"}[main.suffix]
@@ -113,7 +122,7 @@ def _kind_of_content(path: Path, head: bytes) -> str | Problem:
         return Problem(path.name, "a genotype file", *foreign)
     if kind:
         return kind
-    if path.name.removesuffix(".gz").endswith(_TABLES):
+    if path.name.lower().removesuffix(".gz").endswith(_TABLES):
         from genomic_platform.genotypes.readers.dosage_table import looks_like_dosages
 
         if looks_like_dosages(path):

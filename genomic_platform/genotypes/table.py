@@ -73,7 +73,9 @@ class GenotypeTable:
         """
         if dosage_MN.shape != (variants.height, len(lines)):
             raise ValueError(f"dosage_MN has shape {dosage_MN.shape}; expected {(variants.height, len(lines))}")
-        return cls.from_packed(variants, lines, packing.pack(dosage_MN.astype(np.int8, casting="same_kind")))
+        if dosage_MN.dtype.kind not in "iu":
+            raise ValueError(f"dosage_MN has type {dosage_MN.dtype}; expected integers")
+        return cls.from_packed(variants, lines, packing.pack(dosage_MN))
 
     @classmethod
     def from_packed(cls, variants: pl.DataFrame, lines: Sequence[str], packed_MB: np.ndarray) -> GenotypeTable:
@@ -198,7 +200,7 @@ class GenotypeTable:
     def to_torch(self, variants: Variants = None, lines: Sequence[str] | None = None,
                  device: str = "cpu") -> torch.Tensor:
         """Decoded calls as a tensor int8 (N, M), −1 missing: packed calls go to the device and are unpacked there."""
-        from genomic_platform.genotypes.kinship.device import to_device_dosages
+        from genomic_platform.genotypes.device import to_device_dosages
 
         packed_MB = self._rows_at(self.variant_rows(variants))
         if lines is not None:
@@ -208,7 +210,8 @@ class GenotypeTable:
     def select(self, variants: Variants = None, lines: Sequence[str] | None = None) -> GenotypeTable:
         """The table of some variants (see `Variants`; they stay in table order) and some lines (in the order given).
 
-        Statistics are those of the lines kept. Raises ValueError for unknown or repeated lines or variants.
+        Statistics are those of the lines kept; a variant named twice is taken once. Raises ValueError for unknown
+        variants, and for unknown or repeated lines.
         """
         wanted_M = np.unique(self.variant_rows(variants))
         packed_MB = self._rows_at(wanted_M)
@@ -233,6 +236,9 @@ class GenotypeTable:
                 raise ValueError(f"variant mask has shape {wanted.shape}; expected {(self.n_variants,)}")
             return np.flatnonzero(wanted)
         if wanted.dtype.kind not in "UO":
+            if wanted.size and not (wanted.min() >= 0 and wanted.max() < self.n_variants):
+                raise ValueError(f"variant indices run from {wanted.min()} to {wanted.max()}; expected 0 to "
+                                 f"{self.n_variants - 1}")
             return wanted.astype(np.int64)
         row_of = dict(zip(self.variants["variant_id"], range(self.n_variants), strict=True))
         if missing := [name for name in wanted.tolist() if name not in row_of]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -107,11 +107,16 @@ class Landing:
     def pedigree(self, records: pl.DataFrame) -> Pedigree:
         """Parents of lines, by pedigree.csv and by `records` (contract LINE_RECORDS), or by these alone.
 
+        A line of lines.csv that is not among `records` is not known yet, and is left out.
+
         Raises InputError for what is wrong with the file, or differs between the two.
         """
         if self.pedigree_file is None:
             return pedigree_of_lines(records)
-        return read_pedigree(self.pedigree_file, read_lines(self.lines_file).synonyms, records)
+        registry = read_lines(self.lines_file)
+        later = set(registry.records["line_id"]) - set(records["line_id"])
+        found = read_pedigree(self.pedigree_file, registry.synonyms, records)
+        return replace(found, records=found.records.filter(~pl.col("line_id").is_in(list(later))))
 
     def pedigree_digest(self) -> str:
         """Digest of the pedigree file, whole; no part of what makes a season stale."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from genomic_platform.errors import InputError, Notice, Problem, counted
+from genomic_platform.genotypes.merging.batch_set import merge_notices
+from genomic_platform.genotypes.merging.batches import merge_batches
 from genomic_platform.genotypes.panel import repeated_lines
 from genomic_platform.genotypes.read import GenotypeInspection, inspect_genotypes
 from genomic_platform.phenotypes.environments import EnvironmentInspection, inspect_environments
@@ -86,6 +88,11 @@ def _match(found: Inspection, registry: LineRegistry, trials: Sequence[Path], ge
     assert found.genotypes is not None
     for batch, table in found.genotypes.batches.items():
         found.problems += repeated_lines(table.lines, registry.synonyms, batch)
+    if len(found.genotypes.batches) > 1 and not found.problems:
+        try:
+            found.notices += merge_notices(merge_batches(found.genotypes.batches, synonyms=registry.synonyms))
+        except InputError as error:
+            found.problems += error.problems
     genotyped = {registry.synonyms.get(name, name) for name in found.genotypes.lines}
     first_seen = dict(found.trials.lines.select("line_id", "first_season").iter_rows())
     phenotyped = set(first_seen)

@@ -1,7 +1,7 @@
 """The pedigree as a person gives it: parents and generations of selfing, from pedigree.csv, lines.csv or both.
 
-Reading and agreement of the sources are settled here. Relationship by pedigree is `genotypes/pedigree.py`'s, agreement
-with the calls `genotypes/parentage.py`'s.
+Reading and agreement of the sources are settled here. Relationship by pedigree is `genotypes/kinship/pedigree.py`'s,
+agreement with the calls `genotypes/quality/parentage.py`'s.
 """
 
 from __future__ import annotations

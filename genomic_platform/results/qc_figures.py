@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import counted
-from genomic_platform.genotypes.chromosomes import UNPLACED
+from genomic_platform.genotypes.chromosomes import UNPLACED, chromosome_key
 from genomic_platform.results import svg
 
 MOST_POINTS, MOST_CHROMOSOMES = 4000, 30
@@ -99,7 +99,7 @@ def hardy_weinberg(variants: pl.DataFrame, panel: float | None) -> str:
 
 def missing_by_chromosome(chromosomes: pl.Series, variants: pl.DataFrame) -> str:
     """Share of calls missing on each chromosome, with its variants, as bars to the right."""
-    unplaced = pl.col("chromosome").str.to_lowercase().is_in(list(UNPLACED))
+    unplaced = chromosome_key().is_in(list(UNPLACED))
     named = variants.with_columns(chromosomes.alias("chromosome")).with_columns(
         pl.when(unplaced).then(pl.lit("unplaced")).otherwise("chromosome").alias("chromosome"))
     rows = named.group_by("chromosome").agg(pl.len().alias("variants"), missing=1 - pl.col("call_rate").mean())

@@ -1,6 +1,6 @@
 """Quality control of genotypes as one page: self-contained, printable, no script, at home on a phone and in the dark.
 
-What is kept and why is decided in `genotypes/qc.py`, the figures are in `qc_figures`; tables and words are here.
+What is kept and why is decided in `genotypes/quality/qc.py`, the figures are `qc_figures`'; tables and words are here.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genomic_platform.genotypes.kinship import codings, cross_product, device
+from genomic_platform.genotypes import device
+from genomic_platform.genotypes.kinship import codings, cross_product
 from genomic_platform.genotypes.kinship.integer_product import integer_error
 from genomic_platform.genotypes.kinship.relationship import relationship
 from genomic_platform.genotypes.packing import pack

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from genomic_platform.errors import InputError
@@ -307,3 +308,25 @@ def test_real_files_give_what_htslib_reads(example: str, shape: tuple[int, int])
         calls_N = np.where(variant.gt_types == 3, -1, variant.gt_types)
         different += not np.array_equal(dosage_MN[row_of[variant.ID]], calls_N)
     assert different == 0
+
+
+def test_every_variant_has_an_id_of_its_own_whatever_the_file_uses(tmp_path: Path) -> None:
+    text = vcf(record("0/0 0/1 1/1", name="."), record("0/1 0/1 1/1", position=7, name="1:5:A:G"),
+               record("0/1 0/1 1/1", chromosome="2", position=0, name="u"),
+               record("0/0 0/1 1/1", chromosome="3", position=0, name="u"))
+    table, _ = read_genotypes([put(tmp_path, "x.vcf", text)])
+    assert table.variants["variant_id"].n_unique() == 4
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"x\.vcf: .* expected genotype files of different names"):
+        read_genotypes([put(tmp_path, "x.vcf", GOOD), put(tmp_path / "other", "x.vcf", GOOD)])
+
+
+def test_dosages_are_checked_before_they_are_narrowed() -> None:
+    variants = pl.DataFrame({"variant_id": ["m"], "chromosome": ["1"], "position": [5], "ref": ["A"], "alt": ["C"]})
+    with pytest.raises(ValueError, match="found 0 to 257"):
+        GenotypeTable.from_dosages(variants, ["a", "b"], np.array([[0, 257]]))
+    with pytest.raises(ValueError, match="expected integers"):
+        GenotypeTable.from_dosages(variants, ["a", "b"], np.array([[0.0, 1.0]]))

@@ -56,7 +56,8 @@ def genotype_panel(season: Season, genotype_batch: GenotypeBatches, line_records
 
 def _describe_report(season: Season, table: pl.DataFrame) -> dict[str, Any]:
     counts = table.filter(kind="batch").pivot("batch", index="measure", values="value")
-    done = table.filter(pl.col("kind") != "batch").group_by("batch", "kind", "measure").len().sort("batch", "kind")
+    by = ["batch", "kind", "measure"]
+    done = table.filter(pl.col("kind") != "batch").group_by(by).len().sort(by)
     return {"batches": table["batch"].n_unique(), "counts": plots.markdown_table(counts, 4),
             "variants_and_lines": plots.markdown_table(done)}
 
@@ -93,7 +94,7 @@ def genotype_qc(season: Season, genotype_panel: GenotypeTable) -> pl.DataFrame:
 
 
 def _describe_parentage(season: Season, table: pl.DataFrame) -> dict[str, Any]:
-    verdicts = table.group_by("verdict").len().sort("len", descending=True)
+    verdicts = table.group_by("verdict").len().sort(["len", "verdict"], descending=[True, False])
     faults = table.filter(~pl.col("verdict").is_in(["consistent", "not_tested"])).select(
         "line_id", "parent_1", "parent_2", "error_rate", "verdict", "suggestion", "reason")
     return {"tested": table.filter(pl.col("verdict") != "not_tested").height, "at_fault": faults.height,

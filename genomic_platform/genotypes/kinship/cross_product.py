@@ -1,7 +1,8 @@
 """The streaming engine: products over variants, Z'Z and Z'Z·Q, from packed calls in bounded memory.
 
 What a call counts as is a coding, value_M4 (see `codings`), and one decoder serves every engine: float32 here, int8 and
-graphics cards in `device.py`. What is multiplied and why belongs in `relationship.py` and `structure.py`.
+graphics cards in `device.py`. What is multiplied and why belongs in `relationship.py` and
+`population/structure.py`.
 Memory: the result, three decoded blocks (`BLOCK_BYTES` each) and one band of products.
 Axes: N lines, M variants, m variants of a block, B = ceil(N / 4) bytes, L right-hand sides; Z is (M, N).
 """

@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from genomic_platform.genotypes import device as torch_engine
 from genomic_platform.genotypes.kinship import codings
-from genomic_platform.genotypes.kinship import device as torch_engine
 from genomic_platform.genotypes.kinship.cross_product import cross_product, line_sums, self_product
 from genomic_platform.genotypes.kinship.integer_product import integer_error, integer_product, multiplies_int8
 from genomic_platform.genotypes.table import GenotypeTable

@@ -26,7 +26,6 @@ _REASONS = ("alleles_differ", "id_of_another_marker", "repeats_another_variant",
             "placeholder_undecided", "repeated_lines_differ")
 _DROPPED, _MATCHED = pl.col("dropped").is_not_null(), pl.col("matched_by").is_not_null()
 _KEPT = ~_DROPPED
-_RECODED = pl.col("swapped") | pl.col("flipped")
 
 
 def batch_report(tables: Mapping[str, GenotypeTable], matches: Mapping[str, pl.DataFrame],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genomic_platform.errors import Notice, counted
+from genomic_platform.errors import InputError, Notice, Problem, counted
 from genomic_platform.genotypes.imputing.imputation import masked_accuracy
 from genomic_platform.genotypes.merging.batches import MergedPanel, merge_batches
 from genomic_platform.genotypes.panel import known_panel
@@ -57,10 +57,14 @@ class GenotypeBatches:
         Raises
         ------
         InputError
-            Two samples of a batch are one line; batches do not fit together (see `merge_batches`).
+            No genotyped line is known; two samples of a batch are one line; batches do not fit together.
         """
         known = {name: known_panel(table, synonyms, later) for name, table in self.tables.items()
                  if any(synonyms.get(line, line) not in later for line in table.lines)}
+        if not known:
+            raise InputError([Problem("genotypes", "at least one line that the season knows",
+                                      "none: every genotyped line is known from a later season",
+                                      "correct known_from in lines.csv", field="lines")])
         return merge_batches(known)
 
 
@@ -70,10 +74,13 @@ def merge_report(panel: MergedPanel) -> pl.DataFrame:
     compared = panel.line_report.select(
         pl.lit("line").alias("kind"), pl.col("batch_1").alias("batch"), pl.col("line_id").alias("id"),
         pl.col("status").alias("measure"), pl.col("concordance").alias("value"),
-        pl.format("with {} at {} markers", "batch_2", "markers").alias("detail"))
+        pl.format("with {} at {} markers, {} opposite homozygotes; calls kept: {}", "batch_2", "markers",
+                  "opposite_homozygotes", pl.col("preferred_batch").fill_null("neither")).alias("detail"))
     changed = panel.variant_report.select(
         pl.lit("variant").alias("kind"), "batch", pl.col("variant_id").alias("id"), pl.col("action").alias("measure"),
-        pl.lit(None, dtype=pl.Float64).alias("value"), pl.col("reason").alias("detail"))
+        pl.lit(None, dtype=pl.Float64).alias("value"),
+        pl.when(pl.col("marker").is_null()).then("reason").otherwise(pl.format("{}: {}", "reason", "marker"))
+        .alias("detail"))
     counts = panel.batch_report.select(pl.lit("batch").alias("kind"), "batch", text.alias("id"), "measure", "value",
                                        text.alias("detail"))
     return BATCH_REPORT.conform(pl.concat([counts, changed, compared]))

@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from genomic_platform.genotypes.chromosomes import UNPLACED
+from genomic_platform.genotypes.chromosomes import UNPLACED, chromosome_key
 from genomic_platform.genotypes.table import GenotypeTable
 
 Palindromic = Literal["frequency", "drop"]
@@ -49,8 +49,7 @@ def described(table: GenotypeTable) -> pl.DataFrame:
     `chromosome_key` is 1 for chr01 and Chr1, and null where a position says nothing; `first` and `second` are REF and
     ALT, null where unknown; `alleles` is the unordered pair as read on either strand, null unless both are known.
     """
-    key = (pl.col("chromosome").str.to_lowercase().str.replace(r"^(chromosome|chrom|chr)[_ ]?", "")
-           .str.replace(r"^0+([0-9])", "$1"))
+    key = chromosome_key()
     unplaced = key.is_in(list(UNPLACED)) | (pl.col("position") <= 0)
     letters = [pl.lit(None, pl.String) if has_placeholders(table) else _letter(name) for name in ("ref", "alt")]
     calls = (pl.col("call_rate") * table.n_lines).round().cast(pl.Int64)

@@ -1,7 +1,7 @@
 """F_ST between named groups of lines (families, populations), from counts on packed calls.
 
 Hudson's estimator as ratio of averages (Bhatia et al. 2013, Genome Res. 23:1514, eq. 10) and that of Weir and Cockerham
-(1984, Evolution 38:1358, eqs. 2–4). Distances of lines from a base population are `relationship.py`'s.
+(1984, Evolution 38:1358, eqs. 2–4). Distances of lines from a base population are `kinship/`'s.
 Axes: G groups, M variants, m of a block, B = ceil(N / 4) bytes; counts_G3m holds REF/REF, REF/ALT and ALT/ALT lines.
 """
 

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from genomic_platform.genotypes import device as torch_engine
 from genomic_platform.genotypes.kinship import codings
-from genomic_platform.genotypes.kinship import device as torch_engine
 from genomic_platform.genotypes.kinship.cross_product import gram_times, line_sums
 from genomic_platform.genotypes.population.krylov import largest_eigenpairs
 from genomic_platform.genotypes.table import GenotypeTable

@@ -1,7 +1,8 @@
 """The same thing twice: variants with the same calls, probes of one position that agree, lines that are one line.
 
 Nothing is removed here. Rows are compared by hashes of packed calls, lines by bit counts: first over a thinned set of
-variants, then, for the few pairs left, over all. Relationship between lines that differ belongs in `relationship`.
+variants, then, for the few pairs left, over all. Relationship between lines that differ belongs in
+`kinship/`.
 Axes: N lines, M variants, m of a block, B bytes of a row, P pairs, K lines in a pair, W words of 64 variants.
 """
 

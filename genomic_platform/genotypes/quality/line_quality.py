@@ -11,20 +11,21 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from genomic_platform.genotypes.chromosomes import chromosome_key
 from genomic_platform.genotypes.hardy_weinberg import expected_heterozygotes
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.table import GenotypeTable
 
 #: Chromosomes on which heterozygosity is not that of a diploid autosome, in upper case without `CHR`.
-NOT_AUTOSOMAL = ("X", "Y", "Z", "W", "M", "MT", "PT", "CP", "MITO", "CHLORO")
+NOT_AUTOSOMAL = ("X", "Y", "Z", "W", "M", "MT", "C", "PT", "CP", "MITO", "CHLORO")
 SURPRISING_Z = 6.0  # robust standard deviations: 1 in 10⁹ of a normal distribution, since panels have longer tails
 DECLARED_DIFFERENCE = 0.2  # of inbreeding: one generation of selfing from an F1 halves heterozygosity
 ONE_X, TWO_X = 0.8, 0.2  # inbreeding on X above which a line has one X, below which two (PLINK's --check-sex)
 
 
 def chromosome_name(variants: pl.DataFrame) -> pl.Series:
-    """Chromosome names in upper case without `CHR` or `CHROMOSOME`."""
-    return variants["chromosome"].str.to_uppercase().str.replace(r"^CHR(OMOSOME)?_?", "")
+    """Chromosome names in upper case, without `CHR` and leading zeros."""
+    return variants.select(chromosome_key().str.to_uppercase()).to_series()
 
 
 def autosomal(variants: pl.DataFrame) -> np.ndarray:

@@ -66,7 +66,8 @@ def genotype_qc(table: GenotypeTable, *, min_variant_call_rate: float = 0.5, min
         _below("rare: minor allele frequency", minor, min_allele_frequency),
         _above("heterozygosity", variants["heterozygosity"], max_variant_heterozygosity),
         _below("Hardy–Weinberg p given inbreeding", variants["hwe_p_value_inbred"], min_hwe_p, ".1e")])
-    repeats = duplicate_variants(table)
+    lines_kept = [line for line, kept in zip(table.lines, kept_N, strict=True) if kept]
+    repeats = duplicate_variants(table if len(lines_kept) in (0, table.n_lines) else table.select(None, lines_kept))
     variants = _with_repeats(variants, repeats)
     if drop_duplicate_variants:
         for row, first in repeats.select("row", "same_as_row").iter_rows():

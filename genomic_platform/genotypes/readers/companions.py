@@ -62,7 +62,7 @@ def check_lines(lines: Sequence[str], column: str, problems: ProblemList) -> Non
         problems.add("lines", field=f"line ({column})", expected="every line once",
                      found=f"given more than once: {', '.join(map(repr, repeated[:5]))} ({len(repeated)} names)",
                      repair="rename or drop the repeated lines")
-    if any(not name.strip() or "\ufffd" in name for name in lines):
+    if any(not name or "\ufffd" in name for name in lines):
         problems.add("names", field=f"line ({column})", expected="names in UTF-8, none empty",
                      found="an empty name or one that is not UTF-8", repair="rename the lines")
 

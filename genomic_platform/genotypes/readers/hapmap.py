@@ -30,7 +30,6 @@ from genomic_platform.genotypes.readers.part import (
 )
 from genomic_platform.genotypes.readers.text import DAMAGED, numbered_lines, truncated
 
-HAPMAP_MAGIC = b"rs#"
 _FIXED = 11
 _CHUNK_CELLS = 4_000_000
 _WHOLE = re.compile("[0-9]{1,12}")

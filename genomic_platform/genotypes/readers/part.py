@@ -2,7 +2,7 @@
 
 A source is one VCF file, or one .bed with its .bim and .fam, … It is read as a stream of chunks, so that a file larger
 than memory can be written to a table. Putting sources together, dropping duplicates and naming variants belongs in
-`read.py`. Axes: N lines, m variants of a chunk, B = ceil(N / 4) bytes.
+`assembly.py`. Axes: N lines, m variants of a chunk, B = ceil(N / 4) bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import Problem
+from genomic_platform.genotypes import packing
 
 #: Problems of one kind listed line by line; the rest are counted.
 LISTED = 20
@@ -97,7 +98,7 @@ class GenotypePart:
 def collect(source: GenotypeSource) -> GenotypePart:
     """Read a source to its end. Raises InputError with every problem of it."""
     chunks = list(source.chunks)
-    empty = np.zeros((0, (len(source.lines) + 3) // 4), dtype=np.uint8)
+    empty = np.zeros((0, packing.n_bytes(len(source.lines))), dtype=np.uint8)
     variants = pl.concat([pl.DataFrame(schema=VARIANT_SCHEMA), *(chunk.variants for chunk in chunks)])
     return GenotypePart(source.file, source.lines, variants,
                         np.concatenate([empty, *(chunk.packed_mB for chunk in chunks)]), source.tallies)

@@ -89,7 +89,7 @@ class _VcfReader:
             self.problems.add("samples", **where, field="sample name", expected="every sample name once",
                               found=f"given more than once: {shown} ({len(repeated)} names)",
                               repair="rename or drop the repeated samples (bcftools reheader -s, bcftools view -s)")
-        if any(not name.strip() or "\ufffd" in name for name in self.lines):
+        if any(not name.strip(" ") or "\ufffd" in name for name in self.lines):
             self.problems.add("samples", **where, field="sample name", expected="names in UTF-8, none empty",
                               found="an empty name or one that is not UTF-8", repair="rename the samples")
         if not self.lines:

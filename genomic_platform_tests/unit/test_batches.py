@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from genomic_platform.errors import InputError
+from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.merging.batches import MergedPanel, merge_batches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform_tests.support.chips import Truth, batch_of, made_truth, with_calls
@@ -230,7 +231,7 @@ def test_exchanged_samples_are_not_mistaken_for_inverted_coding() -> None:
     assert [problem.field for problem in stop.value.problems] == ["L60", "L61"]
 
 
-def test_a_marker_that_frequency_turned_wrongly_is_dropped_where_repeated_lines_show_it() -> None:
+def test_a_marker_that_frequency_turned_wrongly_is_turned_back_where_repeated_lines_show_it() -> None:
     i = next(i for i in SHARED if tuple(TRUTH.variants.row(i)[3:]) in PALINDROMES)
     lines = [*range(50), *range(60, 110)]  # 5 of each 50 are repeated below
     dosage_MN = TRUTH.dosage_MN.copy()
@@ -241,9 +242,29 @@ def test_a_marker_that_frequency_turned_wrongly_is_dropped_where_repeated_lines_
     batches = {"a": batch_of(truth, CHIP_A, lines[:50], seed=1, missing=0),
                "b": batch_of(truth, CHIP_B, [*lines[50:], 0, 1, 2, 3, 4], seed=2, missing=0, flipped=flipped)}
     merged = merge_batches(batches)
-    assert measure(merged, "a", "dropped_repeated_lines_differ") == 1
-    assert merged.variant_report.filter(reason="repeated_lines_differ")["variant_id"].to_list() == [f"m{i}"]
+    assert measure(merged, "a", "dropped_repeated_lines_differ") == 0
     assert wrong_calls(merged, truth, list(truth.lines[:50])) == 0
+
+
+def test_exchanged_placeholders_mean_exchanged_calls() -> None:
+    first, second = batch_of(TRUTH, CHIP_A, range(50), seed=1), batch_of(TRUTH, CHIP_A, range(40, N), seed=2)
+    exchanged_M = np.arange(second.n_variants) % 5 == 0
+    letters = {"ref": np.where(exchanged_M, "C", "A"), "alt": np.where(exchanged_M, "A", "C")}
+    packed_MB = second.packed_MB.copy()
+    packed_MB[exchanged_M] = packing.swapped_alleles(packed_MB[exchanged_M], second.n_lines)
+    plain = GenotypeTable.from_packed(first.variants.with_columns(ref=pl.lit("A"), alt=pl.lit("C")), first.lines,
+                                      first.packed_MB)
+    swapped = GenotypeTable.from_packed(
+        second.variants.with_columns(**{k: pl.Series(v.astype(str)) for k, v in letters.items()}), second.lines, packed_MB)
+    one = merge_batches({"first": plain, "second": swapped})
+    same = GenotypeTable.from_packed(second.variants.with_columns(ref=pl.lit("A"), alt=pl.lit("C")), second.lines,
+                                     second.packed_MB)
+    other = merge_batches({"first": plain, "second": same})
+    assert measure(one, "second", "swapped") + measure(one, "first", "swapped") == exchanged_M.sum()
+    ordered = one.table.select(None, other.table.lines).dosages()
+    turned_M = (one.table.variants["ref"] != other.table.variants["ref"]).to_numpy()
+    ordered = np.where(turned_M[None, :] & (ordered >= 0), 2 - ordered, ordered)
+    np.testing.assert_array_equal(ordered, other.table.dosages())
 
 
 def test_a_batch_without_any_common_marker_stops_unless_another_batch_ties_it() -> None:

@@ -68,7 +68,7 @@ def merge_batches(batches: Mapping[str, GenotypeTable], *, synonyms: Mapping[str
 
     Markers are those of any batch, lines too. A line in several batches has, at each marker, the call that is there;
     where batches call it differently, that of the batch with the line's higher call rate (equal: the batch with more
-    lines, then by name). Where repeated lines show that two batches count opposite alleles of a few markers, only the
+    lines, then by name). Repeated lines decide a marker's direction before frequencies do; where repeated lines show that two batches count opposite alleles of a few markers, only the
     earlier batch's calls of them are kept.
 
     Parameters
@@ -96,6 +96,8 @@ def merge_batches(batches: Mapping[str, GenotypeTable], *, synonyms: Mapping[str
     lines = list(dict.fromkeys(line for table in ordered.values() for line in table.lines))
     repeated, column_SK = concordance.repeated_columns([table.lines for table in ordered.values()])
     counts = _compared(aligned, column_SK)
+    if _turn_undecided(aligned, matches, names, counts, panel["marker"]):
+        counts = _compared(aligned, column_SK)
     preference_SK = concordance.preference(counts.called_SK, np.array([(b.row_M >= 0).sum() for b in aligned]))
     line_report = concordance.line_report(counts, repeated, names, preference_SK, flag_below=flag_concordance,
                                           stop_below=stop_concordance, conflict=conflict)
@@ -125,7 +127,8 @@ def _ordered(batches: Mapping[str, GenotypeTable], synonyms: Mapping[str, str]) 
         if table.n_variants == 0 or table.variants["variant_id"].n_unique() < table.n_variants:
             raise ValueError(f"batch {name}: expected variants, each with an id of its own; found {table.n_variants} "
                              f"with {table.variants['variant_id'].n_unique()} ids")
-    order = sorted(batches, key=lambda name: (harmonise.has_placeholders(batches[name]), -batches[name].n_lines, name))
+    order = sorted(batches, key=lambda name: (harmonise.placeholders(batches[name]) is not None,
+                                              -batches[name].n_lines, name))
     return {name: replace(batches[name], lines=tuple(synonyms.get(line, line) for line in batches[name].lines))
             for name in order}
 
@@ -136,8 +139,10 @@ def _matched(ordered: Mapping[str, GenotypeTable],
     panel = pl.DataFrame(schema=harmonise.PANEL_SCHEMA)
     names = pl.DataFrame(schema=harmonise.NAMES_SCHEMA)
     matches = {}
+    pairs = {harmonise.placeholders(table) for table in ordered.values()}
+    letters_alike = len(pairs) == 1 and None not in pairs
     for name, table in ordered.items():
-        matches[name] = harmonise.match(harmonise.described(table), panel, names, palindromic)
+        matches[name] = harmonise.match(harmonise.described(table, letters_alike), panel, names, palindromic)
         panel, names = harmonise.extended(panel, names, matches[name])
     return panel, matches
 
@@ -159,6 +164,22 @@ def _aligned(panel: pl.DataFrame, ordered: Mapping[str, GenotypeTable],
         row_M[at], swapped_M[at] = kept["row"].to_numpy(), kept["swapped"].to_numpy()
         aligned.append(_Aligned(table, row_M, swapped_M))
     return panel[order_M], aligned
+
+
+def _turn_undecided(aligned: Sequence[_Aligned], matches: dict[str, pl.DataFrame], names: Sequence[str],
+                    counts: Comparison, markers: pl.Series) -> bool:
+    """Turn round the markers whose letters did not say their direction and whose repeated lines say the opposite one."""
+    turned = False
+    for (_, later), inverted in sorted(counts.inverted.items()):
+        matched = matches[names[later]]
+        undecided = set(matched.filter(pl.col("dropped").is_null() & pl.col("undecidable").is_not_null())["marker"])
+        wrong = [marker for marker in inverted if markers[marker] in undecided]
+        if wrong:
+            aligned[later].swapped_M[wrong] ^= True
+            at = pl.col("dropped").is_null() & pl.col("marker").is_in(markers[wrong].to_list())
+            matches[names[later]] = matched.with_columns(pl.col("swapped") ^ at)
+            turned = True
+    return turned
 
 
 def _dropped(matched: pl.DataFrame, markers: pl.Series, reason: str) -> pl.DataFrame:

@@ -23,6 +23,8 @@ COMPARED_MARKERS = 20
 #: The coding of a batch is inverted when at least so many markers, and this share of those that could show it, have
 #: opposite allele frequencies among at least so many of the same lines.
 INVERTED_MARKERS, INVERTED_SHARE, INVERTED_LINES = 20, 0.1, 3
+#: A marker is inverted, too, when so many of the same lines are opposite homozygotes, nine times those that agree.
+OPPOSITE_LINES = 6
 
 LINE_REPORT_SCHEMA = {"line_id": pl.String, "batch_1": pl.String, "batch_2": pl.String, "markers": pl.Int64,
                       "concordance": pl.Float64, "opposite_homozygotes": pl.Int64, "preferred_batch": pl.String,
@@ -90,6 +92,9 @@ def compared(calls_SmK: np.ndarray, in_batch_SK: np.ndarray, first_marker: int =
             left_m, right_m = (np.where(common_mK, c_mK, 0).sum(axis=1) for c_mK in (left_mK, right_mK))
             informative_m = (n_m >= INVERTED_LINES) & (2 * np.abs(left_m - n_m) >= n_m)  # frequency ≤ 1/4 or ≥ 3/4
             inverted_m = informative_m & (np.abs(left_m - right_m) >= n_m)  # frequencies half a unit apart or more
+            opposite_m = (common_mK & (difference_mK == 2)).sum(axis=1)
+            same_m = (common_mK & (difference_mK == 0) & (left_mK != 1)).sum(axis=1)  # homozygous alike
+            inverted_m |= (opposite_m >= OPPOSITE_LINES) & (opposite_m >= 9 * same_m)
             counts.informative_SS[s, t] = informative_m.sum()
             counts.inverted[s, t] = (first_marker + np.flatnonzero(inverted_m)).tolist()
     return counts

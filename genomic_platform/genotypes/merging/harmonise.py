@@ -37,21 +37,26 @@ PANEL_SCHEMA = {"variant_id": pl.String, "chromosome": pl.String, "position": pl
 NAMES_SCHEMA = {"variant_id": pl.String, "marker": pl.Int64}
 
 
-def has_placeholders(table: GenotypeTable) -> bool:
-    """Every variant names the same two alleles, as no real batch of this size does: its letters say nothing."""
-    return (table.n_variants >= PLACEHOLDER_VARIANTS
-            and table.variants.select("ref", "alt").n_unique() == 1)
+def placeholders(table: GenotypeTable) -> frozenset[str] | None:
+    """The two alleles that every variant names, as no real batch of this size does: its letters say nothing."""
+    pairs = table.variants.select(pl.min_horizontal("ref", "alt"), pl.max_horizontal("ref", "alt").alias("other"))
+    if table.n_variants < PLACEHOLDER_VARIANTS or pairs.n_unique() > 1:
+        return None
+    return frozenset(pairs.row(0))
 
 
-def described(table: GenotypeTable) -> pl.DataFrame:
+def described(table: GenotypeTable, letters_alike: bool = False) -> pl.DataFrame:
     """Variants of a batch as they are matched (PANEL_SCHEMA), in table order.
 
+    Placeholders count as unknown letters, unless all batches write the same two (`letters_alike`): then letters that are
+    exchanged mean calls that are.
     `chromosome_key` is 1 for chr01 and Chr1, and null where a position says nothing; `first` and `second` are REF and
     ALT, null where unknown; `alleles` is the unordered pair as read on either strand, null unless both are known.
     """
     key = chromosome_key()
     unplaced = key.is_in(list(UNPLACED)) | (pl.col("position") <= 0)
-    letters = [pl.lit(None, pl.String) if has_placeholders(table) else _letter(name) for name in ("ref", "alt")]
+    unknown = placeholders(table) is not None and not letters_alike
+    letters = [pl.lit(None, pl.String) if unknown else _letter(name) for name in ("ref", "alt")]
     calls = (pl.col("call_rate") * table.n_lines).round().cast(pl.Int64)
     return table.variants.select(
         "variant_id", "chromosome", "position", "ref", "alt",

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a run failed; 2 bad input, programme or command line; 3 wh
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         known_error(err, error)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read the output has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         err.print("interrupted; what was published before stays as it was")
         sys.exit(130)

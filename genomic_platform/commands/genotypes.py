@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 genotypes = App(name="genotypes", help="Genotype files and packed tables, without a programme.", sort_key=5)
 app.command(genotypes)
 
-Table = Annotated[Path, Parameter(help="Folder of a packed table, as `ingest` writes it.")]
+Table = Annotated[Path, Parameter(help="Folder of a packed table, as `ingest` writes it; it goes before --lines.")]
 Region = Annotated[str | None, Parameter(help="Only these variants: chr1, chr1:1,000-2,000, several joined by ';'.")]
 Lines = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="", help="Only these lines: names, or a "
                                               "file with one name a line.")]
@@ -48,6 +48,7 @@ def ingest(*files: Path, out_: Annotated[Path, Parameter(name="--out")],
     quiet
         No progress.
     """
+    from genomic_platform.genotypes.ingest import BATCH_REPORT_FILE
     from genomic_platform.genotypes.ingest import ingest as read_into
     from genomic_platform.genotypes.readers.part import ReadOptions
     from genomic_platform.results.display import notices
@@ -58,6 +59,19 @@ def ingest(*files: Path, out_: Annotated[Path, Parameter(name="--out")],
             progress=None if status is None else lambda file, n: status.update(f"{file}: {n:,} variants"))
     notices(err, accepted)
     out.print(f"{out_}: {_size(table)}")
+    if (out_ / BATCH_REPORT_FILE).exists():
+        out.print(f"what became of each batch: genomic-platform genotypes report {out_}")
+
+
+@genotypes.command
+def report(table: Table, *, out_: Output = None) -> None:
+    """What became of each batch of a merged table: counts, variants changed or left out, repeated lines compared."""
+    from genomic_platform.genotypes.ingest import BATCH_REPORT_FILE
+
+    if not (table / BATCH_REPORT_FILE).exists():
+        raise ProgramError(f"{table} holds no {BATCH_REPORT_FILE}; expected a table of several batches")
+    found = pl.read_parquet(table / BATCH_REPORT_FILE)
+    _show(found if out_ else found.filter((pl.col("kind") != "batch") | (pl.col("value") != 0)), out_)
 
 
 @genotypes.command
@@ -80,6 +94,7 @@ def freq(table: Table, *, region: Region = None, lines: Lines = None, out_: Outp
 
 @genotypes.command
 def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None, page: Path | None = None,
+       kept: Path | None = None,
        min_variant_call_rate: Share = 0.5, min_line_call_rate: Share = 0.5, min_allele_frequency: Share = 0.0,
        min_hwe_p: Share = 0.0, max_variant_heterozygosity: Share = 1.0, max_line_heterozygosity: Share = 1.0) -> None:
     """Quality of every variant and line, what would be removed and why.
@@ -88,8 +103,10 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
     ----------
     page
         Also write one self-contained HTML page with plots.
+    kept
+        Also write a packed table of the lines and variants that were kept, into this new folder.
     """
-    from genomic_platform.genotypes.quality.qc import genotype_qc
+    from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc
     from genomic_platform.genotypes.quality.qc_summary import qc_summary
 
     held = _opened(table, region, lines)
@@ -102,10 +119,12 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
         from genomic_platform.results.qc_page import qc_page
 
         page.write_text(qc_page(table.name, held, found, thresholds=thresholds), encoding="utf-8")
+    if kept:
+        _save_table(apply_qc(held, found), kept)
     said = err if out_ is None else out
     for name, value in qc_summary(held, found).items():
         if value not in (None, {}):
-            said.print(f"{name.replace('_', ' ')}: {f'{value:.4f}' if isinstance(value, float) else value}")
+            said.print(f"{_WORDS.get(name, name.replace('_', ' '))}: {_worded(value)}")
     _show(found, out_)
 
 
@@ -126,6 +145,8 @@ def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method:
     """
     from genomic_platform.genotypes.kinship.relationship import relationship
 
+    if out_.suffix not in (".npy", *_SUFFIXES):
+        raise ProgramError(f"{out_.name}: expected a name that ends in .npy, .parquet, .csv or .tsv")
     held = _opened(table, region, lines)
     matrix_NN = relationship(held, method, engine=engine).matrix_NN
     if out_.suffix == ".npy":
@@ -166,7 +187,7 @@ def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, 
     Parameters
     ----------
     out_
-        .tsv, .csv or .parquet for the list of kept variants, any other name for a packed table of them.
+        .tsv, .csv or .parquet for the list of kept variants; any other name: a folder with the packed table of them.
     window_variants
         Variants of a window, unless --window-bp gives its base pairs.
     max_r2
@@ -188,15 +209,29 @@ def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, 
 @genotypes.command
 def export(table: Table, *, to: Literal["bed", "vcf", "vcz"], out_: Annotated[Path, Parameter(name="--out")],
            region: Region = None, lines: Lines = None) -> None:
-    """Write a table as PLINK .bed (with .bim and .fam), VCF (.vcf, .vcf.gz) or VCF Zarr."""
+    """Write a table as PLINK .bed (with .bim and .fam), VCF (.vcf, .vcf.gz) or VCF Zarr (needs the extra `genotypes`).
+
+    Parameters
+    ----------
+    out_
+        File to write, .vcf or .vcf.gz, or the folder of a VCF Zarr; of PLINK's three files the name without an ending.
+    """
     from genomic_platform.genotypes.export import to_bed, to_vcf, to_vcz
 
+    there = out_.with_name(f"{out_.name.removesuffix('.bed')}.bed") if to == "bed" else out_
+    if there.exists():
+        raise ProgramError(f"{there} exists; expected a new name, so that nothing is lost; repair: name another, or "
+                           "remove it")
     held = _opened(table, region, lines)
     {"bed": to_bed, "vcf": to_vcf, "vcz": to_vcz}[to](held, out_)
-    out.print(f"{out_}: {_size(held)}")
+    out.print(f"{there}: {_size(held)}")
 
 
 _EXACT_LINES = 2_000
+_WORDS = {"hwe_below_1e_6": "variants out of Hardy–Weinberg proportions (p below 1e-6)",
+          "hwe_inbred_below_1e_6": "the same given the panel's inbreeding",
+          "duplicate_variants": "variants that repeat an earlier one", "identical_line_groups":
+          "groups of identical lines", "lines_in_groups": "lines in such groups", "lines_noted": "lines that stand out"}
 _SUFFIXES = (".tsv", ".csv", ".parquet")
 
 
@@ -224,10 +259,17 @@ def _size(table: GenotypeTable) -> str:
 def _show(table: pl.DataFrame, path: Path | None) -> None:
     """Print a table, tab-separated, or write it to the file a person named."""
     if path is None:
-        sys.stdout.write(table.write_csv(separator="\t"))
+        sys.stdout.write(table.with_columns(pl.selectors.float().round_sig_figs(6)).write_csv(separator="\t"))
         return
     _write(table, path)
     out.print(f"{path}: {counted(table.height, 'row')}, {counted(table.width, 'column')}")
+
+
+def _worded(value: object) -> str:
+    """A count, a share or reasons with their counts as a person writes them."""
+    if isinstance(value, dict):
+        return ", ".join(f"{count:,} {reason}" for reason, count in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:

@@ -39,6 +39,7 @@ from genomic_platform.genotypes.table import GenotypeTable, described, table_fac
 from genomic_platform.genotypes.table_file import row_group_size, write_table
 from genomic_platform.schemas.genotypes import BATCH_REPORT
 
+BATCH_REPORT_FILE = "batch_report.parquet"
 #: Told how many variants have been read of which file.
 Progress = Callable[[str, int], None]
 
@@ -188,5 +189,5 @@ def _merge(folder: Path, batches: Sequence[Sequence[_Part]]) -> list[Notice]:
             tables[parts[0].facts.file] = GenotypeTable.open(place)
         merged = merge_batches(tables)
         merged.table.save(folder)
-    BATCH_REPORT.write(merge_report(merged), folder / "batch_report.parquet")
+    BATCH_REPORT.write(merge_report(merged), folder / BATCH_REPORT_FILE)
     return [*notices, *merge_notices(merged)]

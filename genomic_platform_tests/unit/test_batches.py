@@ -254,8 +254,8 @@ def test_exchanged_placeholders_mean_exchanged_calls() -> None:
     packed_MB[exchanged_M] = packing.swapped_alleles(packed_MB[exchanged_M], second.n_lines)
     plain = GenotypeTable.from_packed(first.variants.with_columns(ref=pl.lit("A"), alt=pl.lit("C")), first.lines,
                                       first.packed_MB)
-    swapped = GenotypeTable.from_packed(
-        second.variants.with_columns(**{k: pl.Series(v.astype(str)) for k, v in letters.items()}), second.lines, packed_MB)
+    named = second.variants.with_columns(**{k: pl.Series(v.astype(str)) for k, v in letters.items()})
+    swapped = GenotypeTable.from_packed(named, second.lines, packed_MB)
     one = merge_batches({"first": plain, "second": swapped})
     same = GenotypeTable.from_packed(second.variants.with_columns(ref=pl.lit("A"), alt=pl.lit("C")), second.lines,
                                      second.packed_MB)

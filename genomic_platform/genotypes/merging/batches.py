@@ -68,8 +68,9 @@ def merge_batches(batches: Mapping[str, GenotypeTable], *, synonyms: Mapping[str
 
     Markers are those of any batch, lines too. A line in several batches has, at each marker, the call that is there;
     where batches call it differently, that of the batch with the line's higher call rate (equal: the batch with more
-    lines, then by name). Repeated lines decide a marker's direction before frequencies do; where repeated lines show that two batches count opposite alleles of a few markers, only the
-    earlier batch's calls of them are kept.
+    lines, then by name). Repeated lines decide a marker's direction before frequencies do; where they show that two
+    batches count opposite alleles of a few markers whose letters are plain, only the earlier batch's calls of them are
+    kept.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def _aligned(panel: pl.DataFrame, ordered: Mapping[str, GenotypeTable],
 
 def _turn_undecided(aligned: Sequence[_Aligned], matches: dict[str, pl.DataFrame], names: Sequence[str],
                     counts: Comparison, markers: pl.Series) -> bool:
-    """Turn round the markers whose letters did not say their direction and whose repeated lines say the opposite one."""
+    """Turn round markers whose letters did not say their direction and whose repeated lines say the opposite one."""
     turned = False
     for (_, later), inverted in sorted(counts.inverted.items()):
         matched = matches[names[later]]

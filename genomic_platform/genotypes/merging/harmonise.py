@@ -48,8 +48,8 @@ def placeholders(table: GenotypeTable) -> frozenset[str] | None:
 def described(table: GenotypeTable, letters_alike: bool = False) -> pl.DataFrame:
     """Variants of a batch as they are matched (PANEL_SCHEMA), in table order.
 
-    Placeholders count as unknown letters, unless all batches write the same two (`letters_alike`): then letters that are
-    exchanged mean calls that are.
+    Placeholders count as unknown letters, unless all batches write the same two (`letters_alike`): then letters that
+    are exchanged mean calls that are.
     `chromosome_key` is 1 for chr01 and Chr1, and null where a position says nothing; `first` and `second` are REF and
     ALT, null where unknown; `alleles` is the unordered pair as read on either strand, null unless both are known.
     """

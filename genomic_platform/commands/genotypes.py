@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
 
 import polars as pl
 from cyclopts import App, Parameter, validators
 
 from genomic_platform.commands.console import Flag, Names, app, err, out
-from genomic_platform.errors import ProgramError, counted
+from genomic_platform.errors import ProgramError, StoreError, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,11 +32,26 @@ Lines = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=""
 Output = Annotated[Path | None, Parameter(name="--out", help="File to write, .tsv, .csv or .parquet; without it the "
                                           "table is printed.")]
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
+Window = Annotated[int, Parameter(validator=validators.Number(gte=2))]
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+P = ParamSpec("P")
 Kind = Literal["vanraden1", "vanraden2", "yang", "dominance", "gaussian"]
 
 
+def _in_words(command: Callable[P, None]) -> Callable[P, None]:
+    """A value that cannot be computed with is the reader's to mend, not a fault; SIGTERM cleans up as an error does."""
+    @wraps(command)
+    def run(*given: P.args, **options: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            command(*given, **options)
+        except (ValueError, OverflowError) as error:
+            raise ProgramError(str(error)) from error
+    return run
+
+
 @genotypes.command
+@_in_words
 def ingest(*files: Path, out_: Annotated[Path, Parameter(name="--out")],
            multiallelic: Literal["drop", "split"] = "drop", quiet: Flag = False) -> None:
     """Read genotype files into one packed table with statistics; several batches are merged.
@@ -64,6 +83,7 @@ def ingest(*files: Path, out_: Annotated[Path, Parameter(name="--out")],
 
 
 @genotypes.command
+@_in_words
 def report(table: Table, *, out_: Output = None) -> None:
     """What became of each batch of a merged table: counts, variants changed or left out, repeated lines compared."""
     from genomic_platform.genotypes.ingest import BATCH_REPORT_FILE
@@ -75,6 +95,7 @@ def report(table: Table, *, out_: Output = None) -> None:
 
 
 @genotypes.command
+@_in_words
 def info(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None) -> None:
     """Say what a table holds: lines, variants and chromosomes, call rate, frequency, heterozygosity."""
     held = _opened(table, region, lines)
@@ -87,12 +108,14 @@ def info(table: Table, *, region: Region = None, lines: Lines = None, out_: Outp
 
 
 @genotypes.command
+@_in_words
 def freq(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None) -> None:
     """Counts, frequency, call rate, heterozygosity and Hardy–Weinberg test of every variant."""
     _show(_opened(table, region, lines).variants, out_)
 
 
 @genotypes.command
+@_in_words
 def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output = None, page: Path | None = None,
        kept: Path | None = None,
        min_variant_call_rate: Share = 0.5, min_line_call_rate: Share = 0.5, min_allele_frequency: Share = 0.0,
@@ -109,6 +132,8 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
     from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc
     from genomic_platform.genotypes.quality.qc_summary import qc_summary
 
+    if page:
+        _require_folder(page)
     held = _opened(table, region, lines)
     thresholds: dict[str, Any] = {
         "min_variant_call_rate": min_variant_call_rate, "min_line_call_rate": min_line_call_rate,
@@ -129,6 +154,7 @@ def qc(table: Table, *, region: Region = None, lines: Lines = None, out_: Output
 
 
 @genotypes.command
+@_in_words
 def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method: Kind = "vanraden1",
         region: Region = None, lines: Lines = None,
         engine: Literal["auto", "float32", "int8"] = "auto") -> None:
@@ -145,6 +171,7 @@ def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method:
     """
     from genomic_platform.genotypes.kinship.relationship import relationship
 
+    _require_folder(out_)
     if out_.suffix not in (".npy", *_SUFFIXES):
         raise ProgramError(f"{out_.name}: expected a name that ends in .npy, .parquet, .csv or .tsv")
     held = _opened(table, region, lines)
@@ -158,6 +185,7 @@ def grm(table: Table, *, out_: Annotated[Path, Parameter(name="--out")], method:
 
 
 @genotypes.command
+@_in_words
 def pca(table: Table, *, components: Positive = 10, method: Literal["auto", "exact", "randomised"] = "auto",
         region: Region = None, lines: Lines = None, out_: Output = None) -> None:
     """Principal components of the lines.
@@ -176,11 +204,13 @@ def pca(table: Table, *, components: Positive = 10, method: Literal["auto", "exa
         found = principal_components(vanraden(held).matrix_NN, held.lines, components)
     else:
         found = streaming_components(held, components, scaling="vanraden1")
-    _show(found, out_)
+    ordered = pl.DataFrame({"line_id": held.lines}).join(found, on="line_id", how="left", maintain_order="left")
+    _show(ordered, out_)
 
 
 @genotypes.command
-def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, window_bp: Positive | None = None,
+@_in_words
+def prune(table: Table, *, out_: Output = None, window_variants: Window = 50, window_bp: Positive | None = None,
           step: Positive = 5, max_r2: Share = 0.2, region: Region = None, lines: Lines = None) -> None:
     """Variants of which no two neighbours are in strong linkage disequilibrium.
 
@@ -197,8 +227,8 @@ def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, 
     from genomic_platform.genotypes.table import VARIANT_COLUMNS
 
     held = _opened(table, region, lines)
-    window = {"window_bp": window_bp} if window_bp else {"window_variants": window_variants, "step": step}
-    kept_M = kept_variants(held, max_r2=max_r2, **window)
+    kept_M = kept_variants(held, max_r2=max_r2, window_bp=window_bp) if window_bp else kept_variants(
+        held, window_variants, min(step, window_variants), max_r2)
     err.print(f"{int(kept_M.sum()):,} of {counted(held.n_variants, 'variant')} kept")
     if out_ is not None and out_.suffix not in _SUFFIXES:
         _save_table(held.select(kept_M), out_)
@@ -207,6 +237,7 @@ def prune(table: Table, *, out_: Output = None, window_variants: Positive = 50, 
 
 
 @genotypes.command
+@_in_words
 def export(table: Table, *, to: Literal["bed", "vcf", "vcz"], out_: Annotated[Path, Parameter(name="--out")],
            region: Region = None, lines: Lines = None) -> None:
     """Write a table as PLINK .bed (with .bim and .fam), VCF (.vcf, .vcf.gz) or VCF Zarr (needs the extra `genotypes`).
@@ -243,13 +274,25 @@ def _opened(folder: Path, region: str | None, lines: Names) -> GenotypeTable:
     if not (folder / TABLE_FILE).is_file():
         raise ProgramError(f"{folder} is no packed table; expected a folder with {TABLE_FILE}; repair: "
                            f"genomic-platform genotypes ingest FILE… --out {folder}")
-    table = GenotypeTable.open(folder)
+    try:
+        table = GenotypeTable.open(folder)
+    except (StoreError, OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise ProgramError(f"{folder}: its files are damaged, or of another version ({error}); repair: ingest the "
+                           "genotypes again") from error
     if lines is not None and len(lines) == 1 and Path(lines[0]).is_file():
-        lines = [name for line in Path(lines[0]).read_text(encoding="utf-8").split("\n") if (name := line.strip())]
+        text = Path(lines[0]).read_text(encoding="utf-8-sig", errors="replace")
+        lines = [name for line in text.split("\n") if (name := line.strip())]
+    if lines is not None and (not lines or len(set(lines)) < len(lines)):
+        raise ProgramError(f"--lines: expected at least one line, and none twice; found {len(lines)} names, "
+                           f"{len(set(lines))} different")
     if unknown := sorted(set(lines or ()) - set(table.lines)):
         raise ProgramError(f"--lines: {', '.join(unknown[:5])} {'is' if len(unknown) == 1 else 'are'} not in {folder}; "
                            f"expected some of its {table.n_lines:,} lines, such as {', '.join(table.lines[:3])}")
-    return table if region is None and lines is None else table.select(region, lines)
+    part = table if region is None and lines is None else table.select(region, lines)
+    if part.n_variants == 0:
+        raise ProgramError(f"--region: {region!r} holds no variant of {folder}; expected one that does "
+                           "(`genotypes info` shows the chromosomes)")
+    return part
 
 
 def _size(table: GenotypeTable) -> str:
@@ -263,6 +306,11 @@ def _show(table: pl.DataFrame, path: Path | None) -> None:
         return
     _write(table, path)
     out.print(f"{path}: {counted(table.height, 'row')}, {counted(table.width, 'column')}")
+
+
+def _require_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ProgramError(f"{path.parent} is not a folder; expected one that exists; repair: make it first")
 
 
 def _worded(value: object) -> str:
@@ -289,5 +337,10 @@ def _save_matrix(matrix_NN: np.ndarray, lines: tuple[str, ...], path: Path) -> N
     """Write a .npy of float32 and the names of its rows beside it."""
     import numpy as np
 
-    np.save(path, matrix_NN.astype(np.float32, copy=False), allow_pickle=False)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    try:
+        np.save(temporary, matrix_NN.astype(np.float32, copy=False), allow_pickle=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     path.with_suffix(".id").write_text("\n".join(lines) + "\n", encoding="utf-8")

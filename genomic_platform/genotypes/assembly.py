@@ -60,6 +60,10 @@ def assemble(parts: Sequence[PartFacts]) -> Assembled:
     variants = pl.concat([part.variants for part in parts])
     order_M = table_order(variants)
     variants = variants[order_M]
+    one = variants.select((pl.col("ref") == pl.col("alt")) & (pl.col("ref") != ".")).to_series()
+    if one.any():
+        tallies["one_allele"].merge(Tally(int(one.sum()), variants.filter(one)["variant_id"].head(3).to_list()))
+        variants, order_M = variants.filter(~one), order_M[~one.to_numpy()]
     # unplaced markers share position 0: there only the id tells them apart
     unplaced = pl.when(pl.col("position") == 0).then("variant_id").otherwise(pl.lit("")).alias("unplaced")
     identity = ["chromosome", "position", "ref", "alt", unplaced]

@@ -13,16 +13,12 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import InputError, Problem, counted
+from genomic_platform.genotypes.regions import chromosome_key
 from genomic_platform.genotypes.table import GenotypeTable
 
 #: Names, as `chromosome_key` gives them, under which sources keep variants that they could not place.
 UNPLACED = frozenset({"", ".", "0", "na", "un", "unknown", "unplaced", "unanchored", "unmapped"})
 
-
-def chromosome_key() -> pl.Expr:
-    """What tells chromosomes apart however they are written: `1` for chr01, Chr1 and chromosome_1; lower case."""
-    return (pl.col("chromosome").str.to_lowercase().str.replace(r"^(chromosome|chrom|chr)[_ ]?", "")
-            .str.replace(r"^0+([0-9])", "$1"))
 
 
 class Chromosome(NamedTuple):

@@ -174,7 +174,7 @@ def _write(folder: Path, parts: Sequence[_Part]) -> list[Notice]:
             varies.append(any_varies(variants))
             yield variants, packed_mB
 
-    write_table(folder, lines, blocks(), table_facts(assembled.variants, len(lines)))
+    write_table(folder, lines, blocks(), table_facts(assembled.variants, lines))
     if not any(varies):
         raise InputError([monomorphic([part.facts for part in parts], assembled.variants.height)])
     return assembled.notices

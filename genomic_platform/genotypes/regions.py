@@ -9,7 +9,13 @@ import polars as pl
 
 from genomic_platform.errors import NotAvailable
 
-_REGION = re.compile(r"(?P<chromosome>.+?)(:(?P<first>[\d,]+)(-(?P<last>[\d,]*))?)?$")
+_REGION = re.compile(r"(?P<chromosome>.+?)(:(?P<first>\d[\d,]*)(-(?P<last>(\d[\d,]*)?))?)?$")
+
+
+def chromosome_key() -> pl.Expr:
+    """What tells chromosomes apart however they are written: `1` for chr01, Chr1 and chromosome_1; lower case."""
+    return (pl.col("chromosome").str.to_lowercase().str.replace(r"^(chromosome|chrom|chr)[_ ]?", "")
+            .str.replace(r"^0+([0-9])", "$1"))
 
 
 def variants_in(variants: pl.DataFrame, regions: str) -> np.ndarray:
@@ -25,6 +31,8 @@ def variants_in(variants: pl.DataFrame, regions: str) -> np.ndarray:
         chromosome, first, last = found.group("chromosome", "first", "last")
         if region in known:  # a name may hold a colon itself
             chromosome, first = region, None
+        if chromosome not in known:  # `chr1` may be written `1` here
+            chromosome = _same(chromosome, known) or chromosome
         if chromosome not in known:
             shown = ", ".join(sorted(known)[:5]) + (", …" if len(known) > 5 else "")
             raise NotAvailable(f"region {region!r}: no chromosome {chromosome!r} here; expected one of {shown}")
@@ -35,3 +43,10 @@ def variants_in(variants: pl.DataFrame, regions: str) -> np.ndarray:
             here &= pl.col("position").is_between(low, high)
         inside |= here
     return np.flatnonzero(variants.select(inside).to_series().to_numpy())
+
+
+def _same(chromosome: str, known: set[str]) -> str | None:
+    """The one known chromosome that differs only in how it is written."""
+    keys = pl.DataFrame({"chromosome": [chromosome, *known]}).select(chromosome_key()).to_series().to_list()
+    found = [name for name, key in zip(known, keys[1:], strict=True) if key == keys[0]]
+    return found[0] if len(found) == 1 else None

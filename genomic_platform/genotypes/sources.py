@@ -84,6 +84,10 @@ def source_kind(path: Path) -> str | Problem:
 def _kind(path: Path) -> str | Problem:
     if path.is_dir() and any((path / name).exists() for name in ("call_genotype", ".zgroup", "zarr.json")):
         return "vcz"
+    if (path / "genotypes.parquet").is_file() or (path.name == "genotypes.parquet"
+                                                  and path.with_name("lines.parquet").is_file()):
+        return Problem(path.name, "a genotype file", "a packed table",
+                       "use it as it is, or `genotypes export` it first")
     if not path.is_file():
         found = ("no regular file" if path.exists() else "a link that leads nowhere" if path.is_symlink()
                  else "no such file")

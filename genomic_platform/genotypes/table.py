@@ -21,7 +21,14 @@ from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.parallel import in_order
 from genomic_platform.genotypes.regions import variants_in
 from genomic_platform.genotypes.statistics import variant_statistics
-from genomic_platform.genotypes.table_file import TABLE_FILE, CallsOnDisk, read_lines_file, row_group_size, write_table
+from genomic_platform.genotypes.table_file import (
+    TABLE_FILE,
+    CallsOnDisk,
+    lines_digest,
+    read_lines_file,
+    row_group_size,
+    write_table,
+)
 from genomic_platform.schemas.genotypes import GENOTYPES
 
 if TYPE_CHECKING:
@@ -103,7 +110,7 @@ class GenotypeTable:
         Raises StoreError when the folder holds another contract or version.
         """
         lines = read_lines_file(Path(folder))
-        calls = CallsOnDisk(Path(folder) / TABLE_FILE, packing.n_bytes(len(lines)))
+        calls = CallsOnDisk(Path(folder) / TABLE_FILE, lines)
         return cls(calls.variants(), lines, calls)
 
     def save(self, folder: Path) -> None:
@@ -111,7 +118,7 @@ class GenotypeTable:
         size = row_group_size(self.n_lines)
         blocks = ((self.variants[start : start + size], self._rows(start, start + size))
                   for start in range(0, self.n_variants, size))
-        write_table(folder, self.lines, blocks, table_facts(self.variants, self.n_lines))
+        write_table(folder, self.lines, blocks, table_facts(self.variants, self.lines))
 
     @property
     def n_lines(self) -> int:
@@ -266,9 +273,10 @@ def described(variants: pl.DataFrame, packed_MB: np.ndarray, n_lines: int) -> pl
         pl.col("position").cast(pl.Int64)).hstack(variant_statistics(packed_MB, n_lines))
 
 
-def table_facts(variants: pl.DataFrame, n_lines: int) -> dict[str, str | int]:
+def table_facts(variants: pl.DataFrame, lines: tuple[str, ...]) -> dict[str, str | int]:
     """What the footer says of the whole table."""
-    return {"ploidy": 2, "coding_digest": marker_digest(variants), "n_lines": n_lines}
+    return {"ploidy": 2, "coding_digest": marker_digest(variants), "n_lines": len(lines),
+            "lines_digest": lines_digest(lines)}
 
 
 def marker_digest(variants: pl.DataFrame) -> str:

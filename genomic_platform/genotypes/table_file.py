@@ -7,6 +7,7 @@ Axes: M variants, m of a block, B = ceil(N / 4) bytes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from genomic_platform.errors import StoreError
 from genomic_platform.genotypes import packing
 from genomic_platform.schemas.genotypes import GENOTYPE_LINES, GENOTYPES
 
@@ -61,13 +63,21 @@ def read_lines_file(folder: Path) -> tuple[str, ...]:
     return tuple(GENOTYPE_LINES.read(folder / LINES_FILE)["line_id"])
 
 
+def lines_digest(lines: tuple[str, ...]) -> str:
+    """sha256 (hex) over line ids and their order: what a call's place in a row means."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 class CallsOnDisk:
     """Packed calls of a table file, read when asked for. The file stays open: it may be replaced meanwhile."""
 
-    def __init__(self, path: Path, n_bytes: int) -> None:
+    def __init__(self, path: Path, lines: tuple[str, ...]) -> None:
         import pyarrow.parquet as pq
 
-        GENOTYPES.require(path)
+        footer, n_bytes = GENOTYPES.require(path), packing.n_bytes(len(lines))
+        if footer.get("lines_digest") != lines_digest(lines):
+            raise StoreError(f"{path}: expected the {footer.get('n_lines')} lines that it was written with, in their "
+                             f"order; found others ({len(lines)}) in {LINES_FILE} beside it; restore both together")
         self._file: pq.ParquetFile = pq.ParquetFile(path)
         self.shape = (self._file.metadata.num_rows, n_bytes)
         self.size = self.shape[0] * n_bytes

@@ -5,6 +5,7 @@ The same functions stand behind the command line and a notebook. They read what 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,15 +196,18 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise ProgramError(f"{path.parent} is not a folder; expected one that exists; repair: make it first")
-    temporary = path.with_name(f".{path.name}.tmp")
-    if path.suffix == ".parquet":
-        table.write_parquet(temporary)
-    elif path.suffix in (".csv", ".tsv"):
-        lists = [c for c, dtype in table.schema.items() if isinstance(dtype, pl.List)]
-        table.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join("; ") for c in lists).write_csv(
-            temporary, separator="\t" if path.suffix == ".tsv" else ",")
-    else:
-        raise ProgramError(f"{path.name}: expected a name that ends in .csv, .tsv or .parquet")
-    temporary.replace(path)
+    if path.suffix not in (".parquet", ".csv", ".tsv"):
+        raise ProgramError(f"{path}: expected a name that ends in .csv, .tsv or .parquet")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.suffix == ".parquet":
+            table.write_parquet(temporary)
+        else:
+            lists = [c for c, dtype in table.schema.items() if isinstance(dtype, pl.List)]
+            table.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join("; ") for c in lists).write_csv(
+                temporary, separator="\t" if path.suffix == ".tsv" else ",")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import counted
-from genomic_platform.genotypes.chromosomes import UNPLACED, chromosome_key
+from genomic_platform.genotypes.chromosomes import UNPLACED
+from genomic_platform.genotypes.regions import chromosome_key
 from genomic_platform.results import svg
 
 MOST_POINTS, MOST_CHROMOSOMES = 4000, 30

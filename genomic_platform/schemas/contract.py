@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -89,13 +90,14 @@ class TableContract:
         self.require(path)
         return pl.read_parquet(path)
 
-    def require(self, path: Path) -> None:
-        """Raises StoreError when a file holds another contract or version than this one."""
+    def require(self, path: Path) -> dict[str, Any]:
+        """The footer of a file; raises StoreError when it holds another contract or version than this one."""
         footer = json.loads(pl.read_parquet_metadata(path).get(FOOTER_KEY, "{}"))
         found = (footer.get("contract"), footer.get("schema_version"))
         if found != (self.name, self.schema_version):
             raise StoreError(f"{path}: expected table {self.name} version {self.schema_version}, found {found[0]} "
                              f"version {found[1]}; replay the season that wrote it (`run --force`)")
+        return footer
 
 
 def column_table(contracts: Sequence[TableContract]) -> pl.DataFrame:

@@ -123,3 +123,45 @@ def test_a_folder_that_is_no_table_is_named(tmp_path: Path, capsys: pytest.Captu
     answer = call(capsys, "genotypes", "info", tmp_path)
     assert answer.code == 2
     assert answer.said("is no packed table; expected a folder with genotypes.parquet") == 1
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (["info", "--region", "unplaced:5-1"], 2, "holds no variant"),
+    (["info", "--lines", "775", "775"], 2, "expected at least one line, and none twice"),
+    (["grm", "--out", "g.npy", "--method", "yang", "--engine", "int8"], 2, "int8 products are for"),
+    (["grm", "--out", "nowhere/g.npy"], 2, "nowhere is not a folder"),
+    (["grm", "--out", "g.npz"], 2, "expected a name that ends in .npy"),
+    (["prune", "--window-bp", "100"], 2, "a chromosome and a position for every variant"),
+    (["report"], 2, "expected a table of several batches"),
+])
+def test_what_cannot_be_done_is_said_and_is_no_fault(wheat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                     monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int,
+                                                     message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call(capsys, "genotypes", arguments[0], wheat, *arguments[1:])
+    assert (answer.code, answer.said(message)) == (code, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_chromosome_is_found_however_it_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "genotypes", "ingest", RICE, "--out", tmp_path / "rice")
+    for name in ("chr03", "3", "Chr3", "chromosome_03"):
+        assert call(capsys, "genotypes", "info", tmp_path / "rice", "--region", name).said("4,543 variants") == 1
+
+
+def test_a_table_under_other_lines_is_refused(wheat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = GenotypeTable.open(wheat)
+    table.save(tmp_path / "one")
+    table.select(None, table.lines[::-1]).save(tmp_path / "two")
+    (tmp_path / "one" / "lines.parquet").write_bytes((tmp_path / "two" / "lines.parquet").read_bytes())
+    answer = call(capsys, "genotypes", "info", tmp_path / "one")
+    assert answer.code == 2
+    assert answer.said("expected the 599 lines that it was written with, in their order") == 1
+
+
+def test_an_export_writes_over_nothing(wheat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    answer = call(capsys, "genotypes", "export", wheat, "--to", "vcz", "--out", tmp_path / "precious")
+    assert (answer.code, answer.said("exists; expected a new name")) == (2, 1)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "mine"

@@ -330,3 +330,12 @@ def test_dosages_are_checked_before_they_are_narrowed() -> None:
         GenotypeTable.from_dosages(variants, ["a", "b"], np.array([[0, 257]]))
     with pytest.raises(ValueError, match="expected integers"):
         GenotypeTable.from_dosages(variants, ["a", "b"], np.array([[0.0, 1.0]]))
+
+
+def test_one_allele_named_twice_is_left_out_and_a_position_has_an_end(tmp_path: Path) -> None:
+    text = vcf(record("0/0 0/1 1/1"), record("0/1 0/1 1/1", position=6, name="same", ref="T", alt="T"))
+    table, notices = read_genotypes([put(tmp_path, "x.vcf", text)])
+    assert table.variants["variant_id"].to_list() == ["m1"]
+    assert [(n.code, n.count, n.examples) for n in notices] == [("one_allele", 1, ("same",))]
+    with pytest.raises(InputError, match="POS is '99999999999'; expected a whole number below"):
+        read_genotypes([put(tmp_path, "y.vcf", vcf(record("0/0 0/1 1/1", position=99999999999)))])

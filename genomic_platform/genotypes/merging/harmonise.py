@@ -11,7 +11,8 @@ from typing import Literal
 
 import polars as pl
 
-from genomic_platform.genotypes.chromosomes import UNPLACED, chromosome_key
+from genomic_platform.genotypes.chromosomes import UNPLACED
+from genomic_platform.genotypes.regions import chromosome_key
 from genomic_platform.genotypes.table import GenotypeTable
 
 Palindromic = Literal["frequency", "drop"]

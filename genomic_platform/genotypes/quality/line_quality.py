@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from genomic_platform.genotypes.chromosomes import chromosome_key
 from genomic_platform.genotypes.hardy_weinberg import expected_heterozygotes
 from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.regions import chromosome_key
 from genomic_platform.genotypes.table import GenotypeTable
 
 #: Chromosomes on which heterozygosity is not that of a diploid autosome, in upper case without `CHR`.

@@ -31,6 +31,7 @@ from genomic_platform.genotypes.readers.text import DAMAGED, line_blocks, trunca
 VCF_MAGIC = b"##fileformat=VCF"
 _FIXED = 9  # columns before the first sample
 _LINE = ord("\n")
+_LAST_POSITION = 2**31 - 1  # of the specification
 
 
 def open_vcf(path: Path, options: ReadOptions = AS_USUAL) -> GenotypeSource:
@@ -124,6 +125,8 @@ class _VcfReader:
         status_R = record_RK[:, kernels.STATUS]
         self.n_records += n
         packed_R = (status_R == kernels.PACKED) & (position_R >= 0) & ~_lacking(fields_RF)
+        position_R[position_R > _LAST_POSITION] = -1
+        packed_R &= position_R >= 0
         usual = slice(None) if packed_R.all() else packed_R
         chunk = Chunk(_variants(text, fields_RF[usual], position_R[usual]), packed_RB[:n][usual])
         special_R = ~packed_R | (record_RK[:, kernels.HALF] > 0) | (record_RK[:, kernels.HAPLOID] > 0)
@@ -150,8 +153,8 @@ class _VcfReader:
                 self.problems.add("empty field", line=line, field=field, expected="text", found="empty",
                                   repair="write what is missing, '.' for no ALT")
         if position < 0:
-            self.problems.add("position", line=line, field="POS", expected="a whole number", found=repr(written),
-                              repair="correct the position")
+            self.problems.add("position", line=line, field="POS", expected="a whole number below 2,147,483,648",
+                              found=repr(written), repair="correct the position")
         if status == kernels.FORMAT:
             self.problems.add("format", line=line, field="FORMAT", expected="GT as the first FORMAT key",
                               found=repr(fields[8]), repair="export the VCF with GT (hard calls)")

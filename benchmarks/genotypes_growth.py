@@ -31,7 +31,7 @@ def work(bench: Bench, n_lines: int, n_markers: int) -> dict[str, list[str | Pat
         "grm": [*OURS, "grm", table, "--out", bench.folder / "grm.npy"],
         "pca": [*OURS, "pca", table, "--out", bench.folder / "pca.parquet", "--method", "randomised"],
         "prune": [*OURS, "prune", table, "--out", bench.folder / "kept.tsv"],
-        "export": [*OURS, "export", table, "--to", "bed", "--out", bench.folder / "exported"]}
+        "export": [*OURS, "export", table, "--to", "bed", "--out", bench.folder / "exported" / "panel"]}
 
 
 def measure(bench: Bench, sizes: Sequence[tuple[int, int]]) -> dict[str, list[tuple[float, float]]]:
@@ -42,6 +42,7 @@ def measure(bench: Bench, sizes: Sequence[tuple[int, int]]) -> dict[str, list[tu
             runs = []
             for _ in range(bench.rounds):
                 bench.fresh("grown")
+                bench.fresh("exported").mkdir()
                 runs.append(measured(command))
             found.setdefault(name, []).append((min(r.seconds for r in runs), max(r.megabytes for r in runs)))
             print(f"| {name} | {n_lines:,} × {n_markers:,} | {found[name][-1][0]:.2f} | {found[name][-1][1]:,.0f} |",

@@ -334,12 +334,16 @@ def _save_table(table: GenotypeTable, path: Path) -> None:
 
 
 def _save_matrix(matrix_NN: np.ndarray, lines: tuple[str, ...], path: Path) -> None:
-    """Write a .npy of float32 and the names of its rows beside it."""
+    """Write a .npy of float32 and the names of its rows beside it, as .id."""
     import numpy as np
 
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
     try:
-        np.save(temporary, matrix_NN.astype(np.float32, copy=False), allow_pickle=False)
+        with open(temporary, "wb") as file:  # rows in parts: a float32 copy of the whole would double the memory
+            header = {"descr": "<f4", "fortran_order": False, "shape": matrix_NN.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(matrix_NN), 512):
+                matrix_NN[start : start + 512].astype("<f4").tofile(file)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -94,7 +94,10 @@ def _cannot(table: GenotypeTable, used: GenotypeTable) -> str | None:
 
 
 def _size(r2_drift: float, n: float) -> float:
-    """N of random mating from r² beyond chance (Waples 2006); infinite where there is none."""
+    """N of random mating from r² beyond chance (Waples 2006); infinite where there is none.
+
+    The constants were not checked against the paper; simulated populations of known size support the result.
+    """
     if r2_drift <= 0:
         return np.inf
     first, second = (1 / 3, 2.76) if n >= 30 else (0.308, 2.08)

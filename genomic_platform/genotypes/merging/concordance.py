@@ -23,8 +23,8 @@ COMPARED_MARKERS = 20
 #: The coding of a batch is inverted when at least so many markers, and this share of those that could show it, have
 #: opposite allele frequencies among at least so many of the same lines.
 INVERTED_MARKERS, INVERTED_SHARE, INVERTED_LINES = 20, 0.1, 3
-#: A marker is inverted, too, when so many of the same lines are opposite homozygotes, nine times those that agree: bounds
-#: chosen so that two exchanged samples cannot reach them, not calibrated on error rates.
+#: A marker is inverted, too, when so many of the same lines are opposite homozygotes, nine times those that agree:
+#: bounds chosen so that two exchanged samples cannot reach them, not calibrated on error rates.
 OPPOSITE_LINES = 6
 
 LINE_REPORT_SCHEMA = {"line_id": pl.String, "batch_1": pl.String, "batch_2": pl.String, "markers": pl.Int64,

@@ -60,6 +60,13 @@ for _ in range(4):
     found = variant_statistics(table.packed_MB, table.n_lines)
     print(time.perf_counter() - began)
 """
+PRUNE = """
+import sys, time
+from genomic_platform.genotypes.population.ld import prune
+from genomic_platform.genotypes.table import GenotypeTable
+for _ in range(4):
+    began = time.perf_counter(); kept = prune(GenotypeTable.open(sys.argv[1])); print(time.perf_counter() - began)
+"""
 
 
 @dataclass(frozen=True)
@@ -176,10 +183,15 @@ class Bench:
                                                         out])})
 
     def prune(self) -> None:
-        prefix, size = self.panel(5_000, 50_000)
+        for n_markers in (50_000, 500_000):
+            self._prune(n_markers)
+
+    def _prune(self, n_markers: int) -> None:
+        prefix, size = self.panel(5_000, n_markers)
         table, out = self.table(prefix), self.folder / "out"
-        compared("LD pruning 50 5 0.2", size, self.rounds, {
-            "ours": lambda: measured([*OURS, "prune", table, "--out", self.folder / "kept.tsv"]),
+        compared("LD pruning 50 5 0.2; plink2 whole process", size, self.rounds, {
+            "ours, warm": lambda: measured([sys.executable, "-c", PRUNE, table], own_clock=True),
+            "ours, whole process": lambda: measured([*OURS, "prune", table, "--out", self.folder / "kept.tsv"]),
             "plink2 --indep-pairwise": lambda: measured(
                 [*PLINK2, "--bfile", prefix, "--indep-pairwise", "50", "5", "0.2", "--out", out])})
 

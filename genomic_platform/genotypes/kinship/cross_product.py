@@ -60,14 +60,25 @@ def cross_product(left: GenotypeTable, right: GenotypeTable, value_M4: np.ndarra
 
 
 def line_sums(table: GenotypeTable, value_M4: np.ndarray, *weights_M: np.ndarray) -> np.ndarray:
-    """Σ_m w z of every line for each of the weights (none: one), float64 (N,), or (W, N) for W weights."""
+    """Σ_m w z of every line for each of the weights, float64 (W, N); without weights Σ_m z, (N,)."""
     from genomic_platform.genotypes.kinship.product_kernels import add_line_sums
 
-    sums_WN = np.zeros((max(len(weights_M), 1), table.n_lines))
-    for start, z_mN in decoded_blocks(table, value_M4):
-        for sum_N, weight_M in zip(sums_WN, weights_M or [np.ones(len(value_M4))], strict=True):
-            add_line_sums(z_mN, weight_M[start : start + len(z_mN)], sum_N)
-    return sums_WN if weights_M else sums_WN[0]
+    if not weights_M:
+        return line_sums(table, value_M4, np.ones(len(value_M4)))[0]
+    value_M4 = _decodable(value_M4)
+
+    def work(block: tuple[int, np.ndarray]) -> np.ndarray:
+        start, packed_mB = block
+        here = slice(start, start + len(packed_mB))
+        z_mN, block_WN = decoded(packed_mB, value_M4[here], table.n_lines), np.zeros((len(weights_M), table.n_lines))
+        for sum_N, weight_M in zip(block_WN, weights_M, strict=True):
+            add_line_sums(z_mN, weight_M[here], sum_N)
+        return block_WN
+
+    sums_WN = np.zeros((len(weights_M), table.n_lines))
+    for block_WN in in_order(work, table.packed_blocks(block_size(table.n_lines))):
+        sums_WN += block_WN
+    return sums_WN
 
 
 def gram_times(table: GenotypeTable, value_M4: np.ndarray, right_NL: np.ndarray) -> np.ndarray:
@@ -104,6 +115,10 @@ def decoded(packed_mB: np.ndarray, value_m4: np.ndarray, n_lines: int) -> np.nda
     return z_mN[:, :n_lines]
 
 
+def _decodable(value_M4: np.ndarray) -> np.ndarray:
+    return value_M4 if value_M4.dtype == np.int8 else value_M4.astype(np.float32)
+
+
 def half_bytes(value_m4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the first and the second line of each of the 16 half bytes stand for, (m, 16) both."""
     half_byte_P = np.arange(16)
@@ -113,7 +128,7 @@ def half_bytes(value_m4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def decoded_blocks(table: GenotypeTable, value_M4: np.ndarray,
                    size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs (index of the first variant, `decoded` block (m, N)); the next block is decoded meanwhile."""
-    value_M4 = value_M4 if value_M4.dtype == np.int8 else value_M4.astype(np.float32)
+    value_M4 = _decodable(value_M4)
 
     def work(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
         start, packed_mB = block

@@ -159,7 +159,7 @@ class _Step:
                                    "repair: include it in the run")
             found[asset if label == season.label else f"{asset}@{label}"] = record.data_version
         if self.landing:
-            digests = _landing_digests(season.landing, season.label)
+            digests = season.landing.digests(season.label)
             found |= {f"landing/{kind}": digests[kind] for kind in self.landing}
         if self.hand_decisions and season.decisions_by_hand.height:
             found["hand_decisions"] = str(season.decisions_by_hand["number"].max())
@@ -203,7 +203,7 @@ class _Step:
 
     def require_landing(self, season: Season, versions: Mapping[str, str]) -> None:
         """The landing rows are still those whose digests the record will carry."""
-        now = _landing_digests(Landing(season.program), season.label) if self.landing else {}
+        now = Landing(season.program).digests(season.label) if self.landing else {}
         if changed := [kind for kind in self.landing if now[kind] != versions[f"landing/{kind}"]]:
             raise StoreUnavailable(f"landing files ({', '.join(changed)}) changed while {self.name} read them; "
                                    "the run can be tried again")
@@ -224,10 +224,6 @@ class _Step:
             shown["notices"] = dg.MetadataValue.md("\n".join(f"- {n}" for n in season.notices))
         return shown | column_lineage(self.name) | season.shown | season.links | {
             "store_path": f"{season.program.name}/{season.label}/{self.name}", "fingerprint": season.fingerprint}
-
-
-def _landing_digests(landing: Landing, season: str) -> dict[str, str]:
-    return {**landing.digests(season), "pedigree": landing.pedigree_digest()}
 
 
 def season_asset(

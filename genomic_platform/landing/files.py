@@ -25,8 +25,7 @@ from genomic_platform.phenotypes.trials import inspect_trials
 from genomic_platform.program import Program
 
 KINDS = ("genotypes", "trials", "lines", "environments", "pedigree")
-#: Kinds that values are learned from: a change in one makes seasons stale. The pedigree checks genotypes, no more.
-LEARNED_FROM = KINDS[:4]
+PARENTS = ("line_id", "parent_1", "parent_2")
 PLINK = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".pvar.zst", ".psam"))
 #: Names that only genotype files have; tables of dosages are told by their content.
 GENOTYPES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK[0], *PLINK[1], ".hmp.txt", ".hmp.txt.gz", ".parquet")
@@ -118,22 +117,30 @@ class Landing:
         found = read_pedigree(self.pedigree_file, registry.synonyms, records)
         return replace(found, records=found.records.filter(~pl.col("line_id").is_in(list(later))))
 
-    def pedigree_digest(self) -> str:
-        """Digest of the pedigree file, whole; no part of what makes a season stale."""
-        return _digest([_file_digest(p, _stamp(p)) for p in self.files("pedigree")])
-
     def digests(self, season: str) -> dict[str, str]:
-        """Digest of what each kind of landing file that values are learned from says of `season`.
+        """Digest of what each kind of landing file says of `season`.
 
         Trials and environments: the season's own rows, columns that hold something there; lines: rows known by then.
-        Genotypes: the files whole, since a call cannot be told from its season without reading all.
+        Genotypes: the files whole, since a call cannot be told from its season without reading all. Pedigree: the
+        lines in trial that season and all they descend from; empty without a file.
         """
         return {
             "genotypes": _digest([_file_digest(p, _stamp(p)) for p in self.files("genotypes")]),
             "trials": self._season_rows("trials", pl.col("season") == season, season),
             "lines": self._season_rows("lines", pl.col("known_from").fill_null("") <= season, season),
             "environments": self._season_rows("environments", pl.col("season") == season, season),
+            "pedigree": self._ancestry(season) if self.files("pedigree") else "",
         }
+
+    def _ancestry(self, season: str) -> str:
+        rows = pl.concat([_rows(path, _stamp(path)) for path in self.files("pedigree")], how="diagonal")
+        trials = [t for t in self._trial_rows if {"season", "line_id"} <= set(t.columns)]
+        if set(PARENTS) <= set(rows.columns) and season != ALL and trials:
+            synonyms = read_lines(self.lines_file).synonyms
+            named = rows.select(pl.col(PARENTS).replace(synonyms))
+            tried = pl.concat([t.filter(pl.col("season") == season)["line_id"] for t in trials]).replace(synonyms)
+            rows = rows.filter(pl.Series(_with_ancestors(named, set(tried))))
+        return _digest([rows.select(sorted(rows.columns)).unique().sort(pl.all()).write_csv()])
 
     def _season_rows(self, kind: str, own: pl.Expr, season: str) -> str:
         texts = []
@@ -159,6 +166,18 @@ class Landing:
         return known
 
 
+def _with_ancestors(parents: pl.DataFrame, lines: set[str]) -> list[bool]:
+    """Which rows of `parents` (columns `PARENTS`) are the lines' and their ancestors'."""
+    of_line: dict[str, set[str]] = {}
+    for line, *both in parents.iter_rows():
+        of_line.setdefault(line, set()).update(parent for parent in both if parent)
+    found, frontier = set(lines), set(lines)
+    while frontier:
+        frontier = set().union(*(of_line.get(line, set()) for line in frontier)) - found
+        found |= frontier
+    return [line in found for line in parents["line_id"]]
+
+
 def with_companions(path: Path) -> list[Path]:
     """A file, and of PLINK's files of one set (`PLINK`) those that lie beside it."""
     for suffixes in PLINK:
@@ -169,8 +188,11 @@ def with_companions(path: Path) -> list[Path]:
 
 
 def chain_digest(before: str, own: Mapping[str, str]) -> str:
-    """Digest of a season's landing digests on top of its predecessor's chain (`""` for the first season)."""
-    return _digest([before, json.dumps(dict(own), sort_keys=True)])
+    """Digest of a season's landing digests on top of its predecessor's chain (`""` for the first season).
+
+    Kinds without a file (the pedigree: `""`) do not count.
+    """
+    return _digest([before, json.dumps({kind: digest for kind, digest in own.items() if digest}, sort_keys=True)])
 
 
 def _digest(parts: Sequence[str]) -> str:

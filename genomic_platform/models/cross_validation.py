@@ -49,7 +49,7 @@ def cross_validate(training_set: TrainingSet, recipes: Mapping[str, Model],
     -------
     recipe, replicate, fold, line_id, trait, predicted (intercept + genotypic value), observed (the line's mean).
     """
-    means = training_set.means.filter(pl.col("line_id").is_in(training_set.genotypes.lines))
+    means = training_set.means
     parts = []
     for replicate, folds in enumerate(replicates):
         for fold, members in enumerate(fold_members(folds)):

@@ -2,6 +2,7 @@
 
 The breeding value is the additive BLUP, the genotypic value adds the BLUP of the line residual where stage-one
 errors identify it; reliability = 1 − PEV / (σ²g K_ii). Marker effects follow by back-solution.
+Lines in trial without genotypes train too where the pedigree joins them to the panel (`pedigree_lines`).
 References: VanRaden 2008, J. Dairy Sci. 91:4414-4423; Strandén & Garrick 2009, J. Dairy Sci. 92:2971-2975.
 """
 
@@ -47,7 +48,8 @@ class GenomicBlup(LineRecipe):
     name: ClassVar[str] = "genomic_blup"
     code_version: ClassVar[str] = "1"
     fitted_class: ClassVar[type[FittedLineModel]] = FittedGenomicBlup
+    uses_pedigree: ClassVar[bool] = True
 
-    def fit_components(self, relationship_PP: np.ndarray, scale: float,
+    def fit_components(self, relationship_EE: np.ndarray, scale: float,
                        data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
-        return fit_traits(relationship_PP, data)
+        return fit_traits(relationship_EE, data)

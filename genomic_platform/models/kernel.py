@@ -121,16 +121,16 @@ class Kernel(LineRecipe):
         if self.bandwidth not in ("auto", "median", "reml"):
             raise ProgramError(f"kernel: bandwidth is '{self.bandwidth}'; expected auto, median or reml")
 
-    def fit_components(self, relationship_PP: np.ndarray, scale: float,
+    def fit_components(self, relationship_EE: np.ndarray, scale: float,
                        data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
         """Bandwidth, then components of every trait; traits with the same bandwidth share the decomposition."""
         data = list(data)
-        median = median_squared_distance(relationship_PP, scale)
+        median = median_squared_distance(relationship_EE, scale)
         if median <= 0:
-            yield from fit_traits(relationship_PP * 0.0, [_without_lines(d) for d in data])
+            yield from fit_traits(relationship_EE * 0.0, [_without_lines(d) for d in data])
             return
-        lines = Lines.panel(relationship_PP)
-        own_P = np.diagonal(relationship_PP)
+        lines = Lines.panel(relationship_EE)
+        own_P = np.diagonal(relationship_EE)
         chosen = self._multiples(lines, own_P, scale, median, data)
         for multiple in sorted(set(chosen.values())):
             kernel_PP = gaussian(lines, own_P, scale, multiple * median)

@@ -20,11 +20,13 @@ from genomic_platform.models import markers
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, line_values
 from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.line_covariance import LineCovariance, Lines
+from genomic_platform.models.pedigree_lines import PedigreeLines
 from genomic_platform.models.trait_fit import TraitData, TraitFit, loadings_array
 from genomic_platform.schemas.predictions import VALUES
 
 VALUE_COLUMNS = ("breeding_value", "breeding_value_reliability", "genotypic_value", "genotypic_value_reliability")
 PARAMETERS, ARRAYS, TRAINING, PANEL, RUN = "model.json", "arrays", "training.parquet", "panel", "run.json"
+JOINED = "pedigree_lines"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class FittedLineModel:
     frequencies_M, scale : ALT frequencies and 2Σp(1−p) that the relationship is centred on and divided by.
     effects_MT : effect of one more ALT allele on the breeding value, trait's unit.
     panel_values_4PT : the four value columns (`VALUE_COLUMNS`) of the panel's lines.
+    joined : training lines without genotypes; rows of the fits count on through them after the panel's.
     """
 
     recipe: str
@@ -50,6 +53,7 @@ class FittedLineModel:
     effects_MT: np.ndarray
     panel_values_4PT: np.ndarray
     summaries: dict[str, dict[str, float | int | str]]
+    joined: PedigreeLines
     _memory: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     class_path: ClassVar[str]
@@ -81,13 +85,14 @@ class FittedLineModel:
 
     def _values(self, fit: TraitFit, lines: Lines, panel_Q: np.ndarray) -> np.ndarray:
         """The four value columns (4, Q) of other lines, by one Cholesky factor."""
-        relationship_PP, scale = self._relationship(), self.scale
+        relationship_EE, scale = self.joined.covariance(self._relationship()), self.scale
         solution = None
         if fit.data.status == "fitted":
-            solution = fit.solve(self.covariance.panel(relationship_PP, scale, fit))
-        breeding = self.covariance.marker_weights(relationship_PP, scale, fit)
-        return value_columns(fit, solution, self.covariance.cross(lines, relationship_PP, scale, fit), panel_Q,
-                             breeding.share, scale * (lines.cross_QP @ breeding.weights_P))
+            solution = fit.solve(self.covariance.panel(relationship_EE, scale, fit))
+        breeding = self.covariance.marker_weights(relationship_EE, scale, fit)
+        all_lines = Lines(self.joined.cross(lines.cross_QP), lines.own_Q)
+        return value_columns(fit, solution, self.covariance.cross(all_lines, relationship_EE, scale, fit), panel_Q,
+                             breeding.share, scale * (lines.cross_QP @ self.joined.panel_weights(breeding.weights_P)))
 
     def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
         """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.
@@ -113,13 +118,17 @@ class FittedLineModel:
         """The four value columns of Q lines as a table (contract VALUES)."""
         parts = []
         for t, fit in enumerate(self.fits):
-            trained = {self.panel.lines[row] for row in fit.data.rows_N}
+            trained = {self._lines[row] for row in fit.data.rows_N}
             parts.append(pl.DataFrame({
                 "line_id": lines, "trait": [fit.trait] * len(lines),
                 **{name: values_4QT[k, :, t] for k, name in enumerate(VALUE_COLUMNS)},
                 "phenotyped": [line in trained for line in lines],
             }).with_columns(environment=pl.lit(None, dtype=pl.String)))
         return VALUES.conform(pl.concat(parts) if parts else VALUES.empty())
+
+    @property
+    def _lines(self) -> tuple[str, ...]:
+        return (*self.panel.lines, *self.joined.lines)
 
     def _relationship(self) -> np.ndarray:
         if "relationship" not in self._memory:
@@ -149,6 +158,7 @@ class FittedLineModel:
             markers.save_array(getattr(self, name), folder / ARRAYS / f"{name}.npy")
         self._training_table().write_parquet(folder / TRAINING)
         self.panel.save(folder / PANEL)
+        self.joined.save(folder / JOINED)
         (folder / RUN).write_text(json.dumps(circumstances(), sort_keys=True, indent=1) + "\n")
 
     def _description(self) -> dict[str, object]:
@@ -167,7 +177,7 @@ class FittedLineModel:
                   "own_error_variance": pl.Float64, "error_loadings": pl.List(pl.Float64), "dual": pl.Float64}
         parts = [pl.DataFrame({
             "trait": [f.trait] * len(f.data.rows_N), "row": f.data.rows_N,
-            "line_id": [self.panel.lines[row] for row in f.data.rows_N], "mean": f.data.y_N,
+            "line_id": [self._lines[row] for row in f.data.rows_N], "mean": f.data.y_N,
             "own_error_variance": None if f.data.errors is None else f.data.errors.own_N,
             "error_loadings": pl.Series([None] * len(f.data.rows_N) if f.data.errors is None
                                         else f.data.errors.loadings_NB.tolist(), dtype=pl.List(pl.Float64)),
@@ -182,9 +192,10 @@ class FittedLineModel:
         arrays = {path.stem: np.load(path, allow_pickle=False) for path in sorted((folder / ARRAYS).glob("*.npy"))}
         training = pl.read_parquet(folder / TRAINING)
         fits = tuple(_read_fit(f, training.filter(pl.col("trait") == f["trait"])) for f in said["traits"])
+        panel = GenotypeTable.open(folder / PANEL)
         return cls(recipe=said["recipe"], code_version=said["code_version"], settings=said["settings"],
-                   season=said["season"], panel=GenotypeTable.open(folder / PANEL), scale=said["scale"], fits=fits,
-                   summaries=said["summary"], **arrays)
+                   season=said["season"], panel=panel, scale=said["scale"], fits=fits, summaries=said["summary"],
+                   joined=PedigreeLines.load(folder / JOINED, panel.n_lines), **arrays)
 
 
 def _read_fit(said: dict, rows: pl.DataFrame) -> TraitFit:
@@ -215,14 +226,14 @@ def value_columns(fit: TraitFit, solution: MixedSolution | None, own: Lines, pan
     return np.stack([breeding_value_Q, values.value_reliability_Q * share, values.total_Q, values.total_reliability_Q])
 
 
-def describe(fit: TraitFit, own_P: np.ndarray, panel: GenotypeTable,
+def describe(fit: TraitFit, own_E: np.ndarray, panel: GenotypeTable,
              values_4P: np.ndarray) -> dict[str, float | int | str]:
-    """What `summary` says of a trait; `own_P` holds K_ii of the panel's lines.
+    """What `summary` says of a trait; `own_E` holds K_ii of the panel's lines, then of those the pedigree joins.
 
     Heritability = V_g / (V_g + σ²r + σ²e), V_g = σ²g × mean K_ii of the training lines.
     """
     c, rows_N = fit.components, fit.data.rows_N
-    genetic = c.genetic * float(own_P[rows_N].mean()) if fit.fitted else 0.0
+    genetic = c.genetic * float(own_E[rows_N].mean()) if fit.fitted else 0.0
     total = genetic + c.line_residual + c.error
     status = "no genetic variance found" if fit.data.status == "fitted" and not fit.fitted else fit.data.status
     found: dict[str, float | int | str] = {
@@ -231,8 +242,10 @@ def describe(fit: TraitFit, own_P: np.ndarray, panel: GenotypeTable,
         "errors": "known from stage one" if c.errors_known else "equal, estimated",
         "genetic_sd": float(np.sqrt(genetic)), "heritability_line_mean": genetic / total if total > 0 else 0.0,
         "log_likelihood": fit.log_likelihood, "intercept": fit.intercept,
-        "mean_reliability": float(values_4P[1, rows_N].mean()) if len(rows_N) else 0.0,
+        "mean_reliability": float(values_4P[1, rows_N[rows_N < panel.n_lines]].mean()) if len(rows_N) else 0.0,
     }
+    if outside := int((rows_N >= panel.n_lines).sum()):
+        found["n_train_by_pedigree"] = outside
     return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})
 
 

@@ -1,6 +1,7 @@
 """The recipes on a line covariance before training: one `fit` for all, and values alone for cross-validation.
 
-A recipe adds how components (and bandwidths) are found. Axes: P lines of the panel, M markers, T traits.
+A recipe adds how components (and bandwidths) are found. Axes: P lines of the panel, E these and the lines in trial that
+only the pedigree joins to them (`pedigree_lines`), M markers, T traits.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.models import markers
 from genomic_platform.models.line_covariance import Lines
 from genomic_platform.models.line_model import FittedLineModel, describe, value_columns
+from genomic_platform.models.pedigree_lines import PedigreeLines, pedigree_lines
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.threads import threads_for
 from genomic_platform.models.trait_fit import SolvedTrait, TraitData, TraitFit, genotypic_values, trait_data
@@ -30,9 +32,10 @@ class LineRecipe(ABC):
     name: ClassVar[str]
     code_version: ClassVar[str]
     fitted_class: ClassVar[type[FittedLineModel]]
+    uses_pedigree: ClassVar[bool] = False
 
     @abstractmethod
-    def fit_components(self, relationship_PP: np.ndarray, scale: float,
+    def fit_components(self, relationship_EE: np.ndarray, scale: float,
                        data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
         """Variance components and solution of every trait, in any order, one at a time."""
 
@@ -49,23 +52,34 @@ class LineRecipe(ABC):
     def _fit(self, training_set: TrainingSet) -> FittedLineModel:
         relationship_PP, frequencies_M, scale = _panel_relationship(training_set)
         panel = training_set.genotypes
-        data = trait_data(training_set.means, panel.lines)
+        joined = self._joined(training_set, relationship_PP)
+        relationship_EE = joined.covariance(relationship_PP)
+        data = trait_data(training_set.means, (*panel.lines, *joined.lines))
         place = {d.trait: t for t, d in enumerate(data)}
         fits: dict[str, TraitFit] = {}
         summaries: dict[str, dict[str, float | int | str]] = {}
         weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
-        for fit, covariance_PP, solution in self.fit_components(relationship_PP, scale, data):
-            t, lines = place[fit.trait], Lines.panel(covariance_PP)
-            breeding = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit)
-            weights_PT[:, t] = breeding.weights_P
-            values_4PT[:, :, t] = value_columns(fit, solution, lines, np.arange(panel.n_lines), breeding.share,
-                                                scale * (relationship_PP @ breeding.weights_P))
-            fits[fit.trait], summaries[fit.trait] = fit, describe(fit, lines.own_Q, panel, values_4PT[:, :, t])
+        for fit, covariance_EE, solution in self.fit_components(relationship_EE, scale, data):
+            t, own_E = place[fit.trait], np.diagonal(covariance_EE)
+            breeding = self.fitted_class.covariance.marker_weights(relationship_EE, scale, fit)
+            weights_PT[:, t] = joined.panel_weights(breeding.weights_P)
+            values_4PT[:, :, t] = value_columns(
+                fit, solution, Lines(covariance_EE[: panel.n_lines], own_E[: panel.n_lines]),
+                np.arange(panel.n_lines), breeding.share, scale * (relationship_PP @ weights_PT[:, t]))
+            fits[fit.trait], summaries[fit.trait] = fit, describe(fit, own_E, panel, values_4PT[:, :, t])
         return self.fitted_class(
             recipe=self.name, code_version=self.code_version, settings={k: str(v) for k, v in asdict(self).items()},
             season=training_set.season, panel=panel, frequencies_M=frequencies_M, scale=scale,
             fits=tuple(fits[trait] for trait in place), summaries={trait: summaries[trait] for trait in place},
-            effects_MT=markers.marker_sums(panel, frequencies_M, weights_PT), panel_values_4PT=values_4PT)
+            effects_MT=markers.marker_sums(panel, frequencies_M, weights_PT), panel_values_4PT=values_4PT,
+            joined=joined)
+
+    def _joined(self, training_set: TrainingSet, relationship_PP: np.ndarray) -> PedigreeLines:
+        panel = training_set.genotypes
+        if not self.uses_pedigree:
+            return PedigreeLines.none(panel.n_lines)
+        return pedigree_lines(training_set.pedigree, panel.lines, relationship_PP,
+                              set(training_set.means["line_id"]))
 
     def fit_values(self, training_set: TrainingSet) -> pl.DataFrame:
         """Train and give the panel's values alone, without reliabilities and effects, for cross-validation.
@@ -80,11 +94,14 @@ class LineRecipe(ABC):
 
     def _fit_values(self, training_set: TrainingSet) -> pl.DataFrame:
         relationship_PP, _, scale = _panel_relationship(training_set)
-        lines = training_set.genotypes.lines
+        lines, joined = training_set.genotypes.lines, self._joined(training_set, relationship_PP)
+        relationship_EE = joined.covariance(relationship_PP)
+        data = trait_data(training_set.means, (*lines, *joined.lines))
         parts = []
-        for fit, covariance_PP, _ in self.fit_components(relationship_PP, scale, trait_data(training_set.means, lines)):
-            total_P = genotypic_values(fit, covariance_PP)
-            weights_P = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit).weights_P
+        for fit, covariance_EE, _ in self.fit_components(relationship_EE, scale, data):
+            total_P = genotypic_values(fit, covariance_EE)[: len(lines)]
+            weights_P = joined.panel_weights(
+                self.fitted_class.covariance.marker_weights(relationship_EE, scale, fit).weights_P)
             parts.append(pl.DataFrame({
                 "line_id": lines, "trait": [fit.trait] * len(lines),
                 "breeding_value": scale * (relationship_PP @ weights_P), "genotypic_value": total_P,

@@ -26,6 +26,7 @@ class TrainingSet:
     genotypes : all lines known at the season (phenotyped or not), variants that passed QC.
     relationship_NN : VanRaden 1 relationship in the order of `genotypes.lines`; None = the model computes it.
     environment_features : contract ENVIRONMENT_FEATURES of all seasons seen, or None.
+    pedigree : contract PEDIGREE of the lines known at the season, or None.
     """
 
     season: str
@@ -33,6 +34,7 @@ class TrainingSet:
     genotypes: GenotypeTable
     relationship_NN: np.ndarray | None = None
     environment_features: pl.DataFrame | None = None
+    pedigree: pl.DataFrame | None = None
 
     @property
     def traits(self) -> tuple[str, ...]:

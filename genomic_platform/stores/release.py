@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import DecisionsChanged, NotAvailable
-from genomic_platform.landing.files import LEARNED_FROM, chain_digest
+from genomic_platform.landing.files import chain_digest
 from genomic_platform.links import dagster_run
 from genomic_platform.stores.assets import RELEASE, AssetRecord, AssetStore, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
@@ -29,7 +29,7 @@ class Released:
 
 
 def own_landing_digests(records: Mapping[str, AssetRecord]) -> dict[str, str]:
-    """The landing digests that the season's steps read, by kind that values are learned from.
+    """The landing digests that the season's steps read, by kind.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def own_landing_digests(records: Mapping[str, AssetRecord]) -> dict[str, str]:
     if changed := sorted(kind for kind, versions in read.items() if len(versions) > 1):
         raise NotAvailable(f"landing files ({', '.join(changed)}) changed between two steps of this run; "
                            "repair: run the season again")
-    return {kind: next(iter(versions)) for kind, versions in read.items() if kind in LEARNED_FROM}
+    return {kind: next(iter(versions)) for kind, versions in read.items()}
 
 
 def release_record(assets: AssetStore, season: str, run_id: str, settings: str) -> AssetRecord:

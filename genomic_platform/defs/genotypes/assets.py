@@ -101,13 +101,10 @@ def _describe_parentage(season: Season, table: pl.DataFrame) -> dict[str, Any]:
             "verdicts": plots.markdown_table(verdicts), "faults": plots.markdown_table(faults.head(50))}
 
 
-@season_asset(group="genotypes", code_version="1", kinds={"numpy"}, landing=("lines", "pedigree"), timeless=True,
-              describe=_describe_parentage)
-def parentage(season: Season, genotype_panel: GenotypeTable, line_records: pl.DataFrame) -> pl.DataFrame:
+@season_asset(group="genotypes", code_version="2", kinds={"numpy"}, timeless=True, describe=_describe_parentage)
+def parentage(season: Season, genotype_panel: GenotypeTable, pedigree: pl.DataFrame) -> pl.DataFrame:
     """Genotyped lines against their declared parents: Mendelian errors, wrong parents, swapped and mixed samples."""
-    pedigree = season.landing.pedigree(line_records)
-    season.note(pedigree.notices)
-    found = check_parentage(genotype_panel, pedigree.records)
+    found = check_parentage(genotype_panel, pedigree)
     season.note(parentage_notices(found))
     return found
 

@@ -15,6 +15,7 @@ landing_files = [
     _landing("genotypes", {"file"}, "Variant files in `landing/genotypes` (VCF, BCF, PLINK, …)."),
     _landing("trials", {"csv"}, "Trial records in `landing/trials`, one file for all seasons or one a season."),
     _landing("lines", {"csv"}, "Optional `landing/lines`: synonyms, families, parents, roles, first season known."),
-    _landing("pedigree", {"csv"}, "Optional `landing/pedigree`: parents of lines, checked against the genotypes."),
+    _landing("pedigree", {"csv"}, "Optional `landing/pedigree`: parents of lines; checked against the genotypes, and "
+             "the way into models for lines in trial without genotypes."),
     _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment."),
 ]

@@ -59,6 +59,15 @@ def line_records(season: Season) -> pl.DataFrame:
     return registry.records if season.label == ALL else registry.known_through(season.label)
 
 
+@season_asset(group="phenotypes", code_version="1", landing=("lines", "pedigree"), describe=lambda season, table: {
+    "lines_with_a_parent": table.filter(pl.any_horizontal(pl.col("parent_1", "parent_2").is_not_null())).height})
+def pedigree(season: Season, line_records: pl.DataFrame) -> pl.DataFrame:
+    """Parents and inbreeding of the lines known at the season, from pedigree.csv and lines.csv."""
+    found = season.landing.pedigree(line_records)
+    season.note(found.notices)
+    return found.records
+
+
 def _describe_environments(season: Season, table: pl.DataFrame) -> dict[str, Any]:
     return {"environments": table["environment"].n_unique(), "variables": table[table.columns[3]].n_unique()}
 

@@ -48,10 +48,11 @@ def training_set(season: Season, line_means: pl.DataFrame, genotype_panel: Genot
 
 
 def known_at(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-             relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> TrainingSet:
+             relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
+             pedigree: pl.DataFrame) -> TrainingSet:
     """What a model may learn from at the season."""
     return training_set_of(season.label, training_set, genotype_panel, genotype_qc, relationship_matrix,
-                           environment_features)
+                           environment_features, pedigree)
 
 
 def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str, Any]:
@@ -70,19 +71,21 @@ def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
 @season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-                 relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:
+                 relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
+                 pedigree: pl.DataFrame) -> FittedCandidate:
     """Genomic BLUP (VanRaden relationship, REML) fitted on everything known, with values of all known lines."""
     return _fit(season, "genomic_blup", known_at(season, training_set, genotype_panel, genotype_qc,
-                                                 relationship_matrix, environment_features))
+                                                 relationship_matrix, environment_features, pedigree))
 
 
 @season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def kernel(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-           relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:
+           relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
+           pedigree: pl.DataFrame) -> FittedCandidate:
     """Gaussian kernel regression fitted on everything known, with values of all known lines."""
     return _fit(season, "kernel", known_at(season, training_set, genotype_panel, genotype_qc,
-                                           relationship_matrix, environment_features))
+                                           relationship_matrix, environment_features, pedigree))
 
 
 @season_asset(group="training", code_version="1", history=("genomic_blup", "kernel"))
@@ -131,11 +134,13 @@ def _describe_comparison(season: Season, table: pl.DataFrame) -> dict[str, Any]:
               describe=_describe_comparison)
 def model_comparison(season: Season, genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,
                      genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame, relationship_matrix: pl.DataFrame,
-                     environment_features: pl.DataFrame, line_means: pl.DataFrame) -> pl.DataFrame:
+                     environment_features: pl.DataFrame, pedigree: pl.DataFrame,
+                     line_means: pl.DataFrame) -> pl.DataFrame:
     """Recipes side by side: on folds inside a trait's first training set, then on every season they had not seen."""
     recipes = season.program.file.candidates
     before = season.read("model_comparison", season.previous) if season.previous else MODEL_COMPARISON.empty()
-    known = known_at(season, training_set, genotype_panel, genotype_qc, relationship_matrix, environment_features)
+    known = known_at(season, training_set, genotype_panel, genotype_qc, relationship_matrix, environment_features,
+                     pedigree)
     first = season.first_met(training_set)
     folds = compare_by_folds(
         replace(known, means=training_set.filter(pl.col("trait").is_in(first))), {r: load_recipe(r) for r in recipes},

@@ -90,7 +90,7 @@ def blended_matrix(pedigree_NN: np.ndarray, rows_G: np.ndarray, genomic_GG: np.n
         raise ValueError("expected no genotyped line twice")
     own_GG = pedigree_NN[np.ix_(rows_G, rows_G)]
     adjusted_GG, shift, slope = adjusted(genomic_GG, own_GG, blend, tune)
-    regression_NG = _regression(pedigree_NN, rows_G, own_GG)
+    regression_NG = pedigree_regression(pedigree_NN[:, rows_G], own_GG)
     regression_NG[rows_G] = np.eye(len(rows_G))
     change_GN = (adjusted_GG - own_GG) @ regression_NG.T
     size = max(16, _BLOCK_CELLS // max(len(pedigree_NN), 1))
@@ -168,15 +168,15 @@ def _means(matrix_GG: np.ndarray) -> tuple[float, float]:
     return diagonal / n, (float(matrix_GG.sum()) - diagonal) / (n * (n - 1))
 
 
-def _regression(pedigree_NN: np.ndarray, rows_G: np.ndarray, own_GG: np.ndarray) -> np.ndarray:
-    """A·2 A22⁻¹, float64 (N, G)."""
+def pedigree_regression(cross_NG: np.ndarray, own_GG: np.ndarray) -> np.ndarray:
+    """A·2 A22⁻¹, float64 (N, G), from A·2 and A22; by the Moore–Penrose inverse where A22 is singular."""
     from scipy.linalg import LinAlgError, cho_solve, cholesky, pinvh
 
     try:
         factor_GG = cholesky(own_GG)
         pivot_G = np.diagonal(factor_GG) ** 2
         if len(pivot_G) and pivot_G.min() > _SINGULAR * pivot_G.max():
-            return np.ascontiguousarray(cho_solve((factor_GG, False), pedigree_NN[rows_G]).T)
+            return np.ascontiguousarray(cho_solve((factor_GG, False), cross_NG.T).T)
     except LinAlgError:
         pass
-    return pedigree_NN[:, rows_G] @ pinvh(own_GG, rtol=_SINGULAR)
+    return cross_NG @ pinvh(own_GG, rtol=_SINGULAR)

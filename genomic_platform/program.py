@@ -161,6 +161,8 @@ class WeatherSection(_Section):
     def _sound(self) -> WeatherSection:
         if bad := [w for w in self.windows if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", w)]:
             raise ValueError(f"window names start with a letter and hold letters, digits and _: {', '.join(bad)}")
+        if "season" in self.windows:
+            raise ValueError("a window named season: season is the whole season, planting to harvest; name it otherwise")
         try:
             self.crop()
             self.named_windows()
@@ -176,8 +178,7 @@ class WeatherSection(_Section):
         if not self.windows:
             return WINDOWS
         named = {name: ("days", w.days) if w.days else ("thermal", w.thermal or ()) for name, w in self.windows.items()}
-        return (Window("season", "season"), *(Window(name, clock, *ends) for name, (clock, ends) in named.items()
-                                              if name != "season"))
+        return (Window("season", "season"), *(Window(name, clock, *ends) for name, (clock, ends) in named.items()))
 
 
 class IndexSection(_Section):

@@ -162,7 +162,7 @@ class WeatherSection(_Section):
         if bad := [w for w in self.windows if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", w)]:
             raise ValueError(f"window names start with a letter and hold letters, digits and _: {', '.join(bad)}")
         if "season" in self.windows:
-            raise ValueError("a window named season: season is the whole season, planting to harvest; name it otherwise")
+            raise ValueError("season is the whole season, planting to harvest; name the window otherwise")
         try:
             self.crop()
             self.named_windows()

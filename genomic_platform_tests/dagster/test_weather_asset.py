@@ -1,4 +1,4 @@
-"""Daily weather in the graph: beside environments.csv in landing, digested per season, made features; none, no change."""
+"""Daily weather in the graph: beside environments.csv in landing, digested per season, made features of its season."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_covariates_refused(values: np.ndarray, names: list[str], message: str) 
 def test_a_target_environment_is_the_mean_of_its_past_with_the_number_of_years() -> None:
     targets = target_environments(RECORDS, before="2017")
     row = targets.filter((pl.col("location") == "Aurora") & (pl.col("variable") == "season_rain_mm")).row(0, named=True)
-    rain = [DAILY.filter(pl.col("environment") == f"Aurora_{y}")["rain_mm"].sum() for y in (2014, 2015, 2016)]
+    rain = [float(DAILY.filter(pl.col("environment") == f"Aurora_{y}")["rain_mm"].sum()) for y in (2014, 2015, 2016)]
     assert row["value"] == pytest.approx(statistics.fmean(rain))
     assert row["sd"] == pytest.approx(statistics.stdev(rain))
     assert (row["environment"], row["n_years"], row["first_season"], row["last_season"]) == (

@@ -14,7 +14,7 @@ import pytest
 
 from genomic_platform.errors import Notice, ProgramError
 from genomic_platform.phenotypes.environments import environment_features, environment_places, with_features
-from genomic_platform.phenotypes.weather import read_weather
+from genomic_platform.phenotypes.weather import VARIABLES, read_weather
 from genomic_platform.phenotypes.weather_features import FEATURES, bridge, weather_features
 from genomic_platform.phenotypes.weather_formulas import vapour_pressure_deficit
 from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
@@ -124,6 +124,16 @@ def test_vapour_pressure_deficit_is_the_one_its_source_made_from_humidity() -> N
 def test_every_feature_has_a_unit_and_a_source_and_ends_in_its_unit() -> None:
     ends = {"°C": "_c", "°C d": "_c_d", "days": "_days", "mm": "_mm", "kPa": "_kpa", "MJ/m²": "_mj_m2", "h": "_h"}
     assert all(name.endswith(ends[f.unit]) and f.formula and f.source for name, f in FEATURES.items())
+
+
+def test_the_docs_table_is_the_code_s() -> None:
+    docs = (Path(__file__).parents[2] / "docs/environments.md").read_text(encoding="utf-8")
+    for name, f in FEATURES.items():
+        assert f"| `{name}` | {f.unit} | {f.formula} | {f.source} |" in docs
+    for name, v in VARIABLES.items():
+        assert f"| `{name}` | {v.unit}" in docs
+    for window in WINDOWS:
+        assert f"`{window.name}`" in docs
 
 
 def test_a_bridge_spans_three_days_and_no_more_and_never_an_end() -> None:

@@ -8,8 +8,9 @@ References: Jarquín et al. 2014, Theor. Appl. Genet. 127:595-607; Costa-Neto et
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -66,6 +67,21 @@ class EnvironmentCovariates:
         w_EW = standardisation.apply(values_EQ, found, environments)
         distances = squared_distance(w_EW, w_EW)[np.triu_indices(len(environments), k=1)]
         return cls(environments, standardisation, w_EW, float(np.median(distances[distances > 0])))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON values, for a model's folder; floats come back to the bit."""
+        return {"environments": list(self.environments), "median_distance": self.median_distance,
+                "covariates": list(self.standardisation.names), "dropped": self.standardisation.dropped,
+                "mean": self.standardisation.mean_W.tolist(), "sd": self.standardisation.sd_W.tolist(),
+                "standardised": self.w_EW.tolist()}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> EnvironmentCovariates:
+        """What `as_dict` gave."""
+        standardisation = Standardisation(tuple(saved["covariates"]), np.array(saved["mean"]), np.array(saved["sd"]),
+                                          dict(saved["dropped"]))
+        return cls(tuple(saved["environments"]), standardisation, np.array(saved["standardised"]),
+                   saved["median_distance"])
 
     def standardised(self, features: pl.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
         """Environments of `features` and their covariates, shape (A, W), by the training's standardisation.

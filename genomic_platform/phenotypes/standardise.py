@@ -85,7 +85,8 @@ class Standardisation:
             where = rows[row] if rows is not None else f"row {row + 1} of {len(values_NW)}"
             raise ProgramError(f"covariate {self.names[k]} is missing in {where}; expected a value, since the model "
                                "was trained with it; repair: complete the records, or train without it")
-        return (values_NW - self.mean_W) / self.sd_W
+        # One memory layout, since sums over another one differ in their last bits.
+        return np.ascontiguousarray((values_NW - self.mean_W) / self.sd_W)
 
     def _require_known(self, names: Sequence[str]) -> None:
         if unseen := sorted(set(names) - set(self.names) - set(self.dropped)):

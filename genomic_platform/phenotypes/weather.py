@@ -73,7 +73,8 @@ def inspect_weather(paths: Sequence[Path], places: pl.DataFrame | None = None) -
     Parameters
     ----------
     paths : CSV or TSV files with environment, season, date and variables (`VARIABLES`); an empty cell is missing.
-    places : of `environments.environment_places`: an environment's season must be the one given there.
+    places : of `environments.environment_places`: an environment's season must be the one given there, and its
+        harvest after its planting.
     """
     files = [read_delimited(p) for p in paths]
     problems, notices = problems_of(files), notices_of(files)
@@ -91,7 +92,8 @@ def inspect_weather(paths: Sequence[Path], places: pl.DataFrame | None = None) -
         return WeatherInspection(DAILY_WEATHER.empty(), (), tuple(problems), tuple(notices))
     table = pl.concat(stacked, how="diagonal")
     typed = table.with_columns(_dates(table["date"]), *[to_numbers(table[v]) for v in VARIABLES if v in table.columns])
-    problems += [*_key_problems(table, typed), *_value_problems(table, typed), *_season_problems(typed, places)]
+    problems += [*_key_problems(table, typed), *_value_problems(table, typed), *_season_problems(typed, places),
+                 *_harvest_problems(typed, places)]
     absent = [pl.lit(None, dtype=pl.Float64).alias(v) for v in VARIABLES if v not in typed.columns]
     daily = DAILY_WEATHER.empty() if problems else DAILY_WEATHER.conform(typed.with_columns(absent))
     return WeatherInspection(daily, tuple(v for v in VARIABLES if v in typed.columns), tuple(problems), tuple(notices))
@@ -176,4 +178,15 @@ def _season_problems(typed: pl.DataFrame, places: pl.DataFrame | None) -> list[P
         .unique("environment", keep="first", maintain_order=True)
     return [Problem(r[_FILE], f"{r['__own']!r}, the season of environment {r['environment']!r}", repr(r["season"]),
                     "correct the label, or give each season its own environment", r[_LINE], "season")
+            for r in odd.iter_rows(named=True)]
+
+
+def _harvest_problems(typed: pl.DataFrame, places: pl.DataFrame | None) -> list[Problem]:
+    """Environments with weather that were harvested no later than planted: they have no days to sum over."""
+    if places is None:
+        return []
+    odd = places.filter((pl.col("harvest_date") <= pl.col("planting_date"))
+                        & pl.col("environment").is_in(typed["environment"].drop_nulls().unique().to_list()))
+    return [Problem("landing/environments", f"a day after planting on {r['planting_date']}", f"{r['harvest_date']} for "
+                    f"environment {r['environment']!r}", "correct one of the two dates", field="harvest_date")
             for r in odd.iter_rows(named=True)]

@@ -134,6 +134,7 @@ class _Found:
 
     rows: list[tuple[str, str, str, str, float]] = field(default_factory=list)
     bridged: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=lambda: {"incomplete": [], "harvested": [], "gap": []})
 
 
@@ -164,6 +165,8 @@ def weather_features(daily: pl.DataFrame, places: pl.DataFrame, windows: Sequenc
         table = table.filter(pl.col("date") <= last) if table is not None else None
         if table is not None and (table["date"] >= place["planting_date"]).any():
             _add(found, place, table, windows, crop)
+        elif table is not None:
+            found.outside.append(place["environment"])
     records = pl.DataFrame(found.rows, schema=ENVIRONMENT_RECORDS.schema, orient="row")
     return ENVIRONMENT_RECORDS.conform(records), [*_absences(daily, places), *_notices(found)]
 
@@ -243,6 +246,8 @@ def _notices(found: _Found) -> list[Notice]:
     said = {"incomplete": "windows not complete yet on the last day of weather, left out",
             "harvested": "windows that the harvest cut short, left out",
             "gap": "features left out, since days are missing"}
-    cases = [("weather_bridged", "short gaps of daily weather bridged by a straight line", found.bridged),
+    cases = [("weather_outside", "daily weather without a day from planting to the last one that may be looked at",
+              found.outside),
+             ("weather_bridged", "short gaps of daily weather bridged by a straight line", found.bridged),
              *((f"weather_{why}", said[why], names) for why, names in found.left_out.items())]
     return [Notice(code, message, len(names), tuple(names[:3])) for code, message, names in cases if names]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Sun's centre below the horizon at sunrise and sunset, degrees: upper limb on the horizon, with refraction
-#: (Forsythe et al. 1995, table 1, the definition with p = 0.8333).
+#: Sun's centre below the horizon at sunrise and sunset, degrees: upper limb on the horizon, with refraction (p of
+#: Forsythe et al. 1995).
 SUNRISE_ANGLE = 0.8333
 #: Solar constant, MJ m⁻² min⁻¹ (FAO-56 eq. 21), and millimetres of water that 1 MJ m⁻² evaporates (eq. 20).
 SOLAR_CONSTANT = 0.0820

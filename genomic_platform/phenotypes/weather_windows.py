@@ -47,7 +47,7 @@ class Crop:
 
     Attributes
     ----------
-    base_c, ceiling_c : thermal time counts between them, °C (10 and 30: McMaster & Wilhelm 1997, on maize).
+    base_c, ceiling_c : thermal time counts between them, °C (10 and 30: the 50 and 86 °F usual for maize).
     heat_c : a day whose maximum is above it is a heat day, °C (30: Lobell et al. 2011, Nature Climate Change 1:42-45).
     frost_c : a day whose minimum is below it is a frost day, °C (0: index FD of Zhang et al. 2011).
     wet_mm : a day with less rain is a dry day, mm (1: index CDD of Zhang et al. 2011, WIREs Climate Change 2:851-870).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import statistics
 from pathlib import Path
 
@@ -87,6 +88,16 @@ def test_new_environments_are_held_against_training_by_the_training_s_scale() ->
     assert COVARIATES.kernel("linear", a_AW).shape == (5, 17)
     alone = COVARIATES.standardised(NEW.filter(pl.col("environment") == "Aurora_2017"))[1]
     assert COVARIATES.kernel("gaussian", alone)[0] == pytest.approx(COVARIATES.kernel("gaussian", a_AW)[0], abs=1e-12)
+
+
+def test_covariates_come_back_from_json_to_the_bit() -> None:
+    again = EnvironmentCovariates.from_dict(json.loads(json.dumps(COVARIATES.as_dict())))
+    assert np.array_equal(again.w_EW, COVARIATES.w_EW)
+    for kind in ("linear", "gaussian"):
+        for theirs, ours in ((again, COVARIATES), (COVARIATES, again)):
+            assert np.array_equal(theirs.kernel(kind, theirs.standardised(NEW)[1]),
+                                  ours.kernel(kind, ours.standardised(NEW)[1]))
+    assert again.standardisation.dropped == COVARIATES.standardisation.dropped
 
 
 def test_an_environment_resembles_its_own_location_most() -> None:

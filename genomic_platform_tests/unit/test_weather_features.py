@@ -224,6 +224,9 @@ def test_what_the_environment_file_lacks_is_said() -> None:
     assert records.is_empty()
     assert said(notices, "weather_without_planting_date").examples == ("Aurora_2014",)
     assert said(weather_features(AURORA, PLACES)[1], "weather_absent").count == 21
+    late = AURORA_PLACE.with_columns(pl.lit(datetime.date(2014, 12, 1)).alias("planting_date"))
+    _, notices = weather_features(AURORA.head(20), late)
+    assert said(notices, "weather_outside").examples == ("Aurora_2014",)
 
 
 @pytest.mark.parametrize("kept", [("rain_mm",), ("air_temperature_max_c", "air_temperature_min_c")])

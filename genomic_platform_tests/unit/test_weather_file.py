@@ -107,6 +107,13 @@ def test_the_season_must_be_the_environment_file_s(tmp_path: Path) -> None:
         read_weather([written(tmp_path, *rows)], places)
 
 
+def test_a_harvest_before_planting_is_refused(tmp_path: Path) -> None:
+    odd = [row.replace("2012-03-20", "2011-03-20") for row in PLACES]
+    places = environment_places([written(tmp_path, *odd, name="environments.csv")])
+    with pytest.raises(InputError, match="harvest_date is 2011-03-20 for environment 'T12'; expected a day after"):
+        read_weather([written(tmp_path, *GOOD)], places)
+
+
 def test_inspection_of_landing_files_holds_weather_and_environments_apart(tmp_path: Path) -> None:
     paths = [written(tmp_path, *PLACES, name="environments.csv"), written(tmp_path, *GOOD)]
     found = inspect_files(environments=paths)

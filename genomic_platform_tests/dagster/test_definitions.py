@@ -21,8 +21,8 @@ GROUPS = {
     "landing": {"landing_genotypes", "landing_trials", "landing_lines", "landing_pedigree", "landing_environments"},
     "genotypes": {"genotype_batch", "genotype_panel", "batch_report", "genotype_qc", "relationship_matrix",
                   "population_structure", "parentage"},
-    "phenotypes": {"trial_records", "line_records", "pedigree", "environment_records", "environment_features",
-                   "line_means"},
+    "phenotypes": {"trial_records", "line_records", "pedigree", "daily_weather", "environment_records",
+                   "environment_features", "line_means"},
     "training": {"training_set", "genomic_blup", "kernel", "forward_predictions", "recipe_differences",
                  "model_comparison"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
@@ -31,7 +31,7 @@ GROUPS = {
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},
            "landing_pedigree": {"pedigree"},
-           "landing_environments": {"environment_records"}}
+           "landing_environments": {"daily_weather", "environment_records"}}
 HEAVY = ("torch", "mlflow", "evidently", "sklearn", "ray")
 LOAD = """
 import sys, time

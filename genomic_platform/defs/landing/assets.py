@@ -17,5 +17,5 @@ landing_files = [
     _landing("lines", {"csv"}, "Optional `landing/lines`: synonyms, families, parents, roles, first season known."),
     _landing("pedigree", {"csv"}, "Optional `landing/pedigree`: parents of lines; checked against the genotypes, and "
              "the way into models for lines in trial without genotypes."),
-    _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment."),
+    _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment; daily weather."),
 ]

@@ -54,11 +54,12 @@ class LineRecipe(ABC):
         fits: dict[str, TraitFit] = {}
         summaries: dict[str, dict[str, float | int | str]] = {}
         weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
-        for fit, covariance_PP, solution in self.fit_components(relationship_PP, scale, data):
-            t, lines = place[fit.trait], Lines.panel(covariance_PP)
+        for solved in self.fit_components(relationship_PP, scale, data):
+            fit, lines = solved.fit, Lines.panel(solved.covariance_PP)
+            t = place[fit.trait]
             breeding = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit)
             weights_PT[:, t] = breeding.weights_P
-            values_4PT[:, :, t] = value_columns(fit, solution, lines, np.arange(panel.n_lines), breeding.share,
+            values_4PT[:, :, t] = value_columns(fit, solved.solution(), lines, np.arange(panel.n_lines), breeding.share,
                                                 scale * (relationship_PP @ breeding.weights_P))
             fits[fit.trait], summaries[fit.trait] = fit, describe(fit, lines.own_Q, panel, values_4PT[:, :, t])
         return self.fitted_class(
@@ -82,8 +83,8 @@ class LineRecipe(ABC):
         relationship_PP, _, scale = _panel_relationship(training_set)
         lines = training_set.genotypes.lines
         parts = []
-        for fit, covariance_PP, _ in self.fit_components(relationship_PP, scale, trait_data(training_set.means, lines)):
-            total_P = genotypic_values(fit, covariance_PP)
+        for solved in self.fit_components(relationship_PP, scale, trait_data(training_set.means, lines)):
+            fit, total_P = solved.fit, genotypic_values(solved.fit, solved.covariance_PP)
             weights_P = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit).weights_P
             parts.append(pl.DataFrame({
                 "line_id": lines, "trait": [fit.trait] * len(lines),

@@ -1,7 +1,8 @@
 """From a training set to solved traits: which lines train, with which errors, by which components.
 
 Traits on the same lines share one tridiagonal reduction; with known errors and above 1,000 lines REML begins on a part
-of them. The lines' covariance belongs to the recipes, the algebra to `blup`, `reml` and `tridiagonal`. Axes: P panel lines, N training lines, T traits.
+of them. The lines' covariance belongs to the recipes, the algebra to `blup`, `reml` and `tridiagonal`.
+Axes: P panel lines, N training lines, T traits.
 """
 
 from __future__ import annotations

@@ -58,17 +58,18 @@ class ContrastTridiagonal:
 
     def _reflect(self, z_QT: np.ndarray, trans: str) -> np.ndarray:
         """Hz or H'z: H leaves the first contrast as it is."""
-        from scipy.linalg.lapack import dormqr
+        from scipy.linalg import get_lapack_funcs
 
         if len(z_QT) < 2:
             return z_QT
         # The reflectors' array has one row of zeros below, for which z gets a zero.
         below_QT = np.vstack([z_QT[1:], np.zeros((1, z_QT.shape[1]))])
         block = 64
-        turned_QT, _, failed = dormqr("L", trans, self.reflectors_QQ, self.scale_Q, np.asfortranarray(below_QT),
+        (ormqr,) = get_lapack_funcs(("ormqr",), dtype=np.float64)
+        turned_QT, _, failed = ormqr("L", trans, self.reflectors_QQ, self.scale_Q, np.asfortranarray(below_QT),
                                       lwork=block * (z_QT.shape[1] + block + 1), overwrite_c=1)
         if failed:
-            raise np.linalg.LinAlgError(f"dormqr refused argument {-failed}")
+            raise np.linalg.LinAlgError(f"ormqr refused argument {-failed}")
         return np.vstack([z_QT[:1], turned_QT[:-1]])
 
 
@@ -82,8 +83,7 @@ def tridiagonal_contrasts(covariance_NN: np.ndarray) -> ContrastTridiagonal:
     ----------
     covariance_NN : symmetric, positive semi-definite up to rounding: eigenvalues just below 0 are lifted to 0.
     """
-    from scipy.linalg import eigvalsh_tridiagonal
-    from scipy.linalg.lapack import dsytrd, dsytrd_lwork
+    from scipy.linalg import eigvalsh_tridiagonal, get_lapack_funcs
 
     n = len(covariance_NN)
     first, root = _mirror(n)
@@ -94,10 +94,11 @@ def tridiagonal_contrasts(covariance_NN: np.ndarray) -> ContrastTridiagonal:
     contrast_QQ = np.array(covariance_NN[1:, 1:], order="F", dtype=np.float64)
     contrast_QQ -= shift_Q[:, None]
     contrast_QQ -= shift_Q[None, :]
-    reduced_QQ, diagonal_Q, beside_Q, scale_Q, _ = dsytrd(
-        contrast_QQ, lower=1, lwork=int(dsytrd_lwork(n - 1, lower=1)[0]), overwrite_a=1)
+    sytrd, sytrd_lwork = get_lapack_funcs(("sytrd", "sytrd_lwork"), dtype=np.float64)
+    reduced_QQ, diagonal_Q, beside_Q, scale_Q, _ = sytrd(
+        contrast_QQ, lower=1, lwork=int(sytrd_lwork(n - 1, lower=1)[0]), overwrite_a=1)
     # Reflector i lies in column i from the second row on. Read one element further on, the same memory is the array
-    # dormqr wants, if the elements above the diagonal in the first row, which become its last row, are zero.
+    # ormqr wants, if the elements above the diagonal in the first row, which become its last row, are zero.
     reduced_QQ[0, 1:] = 0.0
     flat = reduced_QQ.ravel(order="K")
     reflectors_QQ = flat[1:1 + (n - 1) * (n - 2)].reshape((n - 1, n - 2), order="F")
@@ -149,12 +150,13 @@ def _at_best(z_Q: np.ndarray, reduced: ContrastTridiagonal) -> tuple[VarianceCom
 
 def _solve(z_Q: np.ndarray, reduced: ContrastTridiagonal, ratio: float) -> tuple[np.ndarray, float]:
     """(T + δI)⁻¹ z and log |T + δI|."""
-    from scipy.linalg.lapack import dpttrf, dpttrs
+    from scipy.linalg import get_lapack_funcs
 
-    pivot_Q, factor_Q, failed = dpttrf(reduced.diagonal_Q + ratio, reduced.beside_Q)
+    pttrf, pttrs = get_lapack_funcs(("pttrf", "pttrs"), dtype=np.float64)
+    pivot_Q, factor_Q, failed = pttrf(reduced.diagonal_Q + ratio, reduced.beside_Q)
     if failed:
         raise np.linalg.LinAlgError(f"covariance of {len(z_Q) + 1} lines is not positive semi-definite")
-    return dpttrs(pivot_Q, factor_Q, z_Q)[0], float(np.log(pivot_Q).sum())
+    return pttrs(pivot_Q, factor_Q, z_Q)[0], float(np.log(pivot_Q).sum())
 
 
 def _mirror(n: int) -> tuple[float, float]:

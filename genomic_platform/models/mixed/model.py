@@ -17,6 +17,7 @@ from genomic_platform.errors import Notice, ProgramError
 from genomic_platform.models.mixed.fixed import independent_columns
 from genomic_platform.models.mixed.terms import Points, Term
 from genomic_platform.models.mixed.variance import Components, Projection, reml
+from genomic_platform.models.threads import threads_for
 
 #: A term with less than this share of its variance left beside the fixed effects cannot be told from them.
 _CONFOUNDED = 1e-8
@@ -116,7 +117,8 @@ def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: 
     known_N = None if error_variance_N is None else error_variance_N[kept_N]
     if known_N is None:
         covariances.append(np.ones(len(y_N)) if weight_N is None else 1.0 / weight_N[kept_N])
-    found = _components(y_N, fixed_NF, covariances, known_N)
+    with threads_for(len(y_N)):
+        found = _components(y_N, fixed_NF, covariances, known_N)
     return _fit(terms, estimated, points, tuple(names[f] for f in columns), found, known_N, notices)
 
 

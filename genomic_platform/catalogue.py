@@ -10,7 +10,7 @@ from genomic_platform.schemas import genotypes, pedigree, phenotypes, prediction
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 
 TABLES = (
-    phenotypes.TRIAL_RECORDS, phenotypes.LINE_RECORDS, phenotypes.ENVIRONMENT_RECORDS,
+    phenotypes.TRIAL_RECORDS, phenotypes.LINE_RECORDS, phenotypes.DAILY_WEATHER, phenotypes.ENVIRONMENT_RECORDS,
     phenotypes.ENVIRONMENT_FEATURES, phenotypes.LINE_MEANS, phenotypes.TRAINING_SET,
     genotypes.BATCH_REPORT, genotypes.GENOTYPE_QC, genotypes.POPULATION_STRUCTURE, genotypes.RELATIONSHIP_MATRIX,
     pedigree.PARENTAGE,

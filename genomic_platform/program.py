@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_fie
 
 from genomic_platform.errors import ProgramError
 from genomic_platform.phenotypes.seasons import Calendar
+from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
 
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
 SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
 FILE = "program.toml"
 RECIPES = ("genomic_blup", "kernel")
 #: Sections of program.toml that results depend on.
-RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "index", "seed")
+RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "weather", "index", "seed")
 
 
 @dataclass(frozen=True, order=True)
@@ -133,6 +134,52 @@ class GenotypeQcSection(_Section):
     identical_line_ibs: Annotated[float, Field(gt=0, lt=1)] = 0.99
 
 
+class WindowSection(_Section):
+    """One window of daily weather: `days` after planting or `thermal` time since then, °C d, from and to."""
+
+    days: tuple[int, int] | None = None
+    thermal: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> WindowSection:
+        if (self.days is None) == (self.thermal is None):
+            raise ValueError("expected either days = [from, to] or thermal = [from, to]")
+        return self
+
+
+class WeatherSection(_Section):
+    """The crop's clock and stress, and named windows: see `phenotypes.weather_windows`; without windows, its own."""
+
+    base_c: float = Crop.base_c
+    ceiling_c: float = Crop.ceiling_c
+    heat_c: float = Crop.heat_c
+    frost_c: float = Crop.frost_c
+    wet_mm: Annotated[float, Field(gt=0)] = Crop.wet_mm
+    windows: dict[str, WindowSection] = {}
+
+    @model_validator(mode="after")
+    def _sound(self) -> WeatherSection:
+        if bad := [w for w in self.windows if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", w)]:
+            raise ValueError(f"window names start with a letter and hold letters, digits and _: {', '.join(bad)}")
+        try:
+            self.crop()
+            self.named_windows()
+        except ProgramError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def crop(self) -> Crop:
+        return Crop(self.base_c, self.ceiling_c, self.heat_c, self.frost_c, self.wet_mm)
+
+    def named_windows(self) -> tuple[Window, ...]:
+        """The whole season and the windows named, or `WINDOWS`."""
+        if not self.windows:
+            return WINDOWS
+        named = {name: ("days", w.days) if w.days else ("thermal", w.thermal or ()) for name, w in self.windows.items()}
+        return (Window("season", "season"), *(Window(name, clock, *ends) for name, (clock, ends) in named.items()
+                                              if name != "season"))
+
+
 class IndexSection(_Section):
     """Which value the selection index ranks on: `genotypic_value` (advancing) or `breeding_value` (parents)."""
 
@@ -177,6 +224,7 @@ class ProgramFile(_Section):
     calendar: CalendarSection = CalendarSection()
     line_means: LineMeansSection = LineMeansSection()
     genotype_qc: GenotypeQcSection = GenotypeQcSection()
+    weather: WeatherSection | None = None
     index: IndexSection = IndexSection()
     gate: GateSection = GateSection()
     landing: LandingSection = LandingSection()
@@ -241,8 +289,12 @@ class Program:
         return FieldSeason(self.name, label)
 
     def settings_digest(self, *sections: str) -> str:
-        """sha256 of the named sections of `program.toml`: what a step that uses them depends on."""
+        """sha256 of the named sections of `program.toml`: what a step that uses them depends on.
+
+        An optional section that is not there is no part of it: nothing changes for programmes that never name it.
+        """
         content = self.file.model_dump(mode="json", include=set(sections))
+        content = {section: value for section, value in content.items() if value is not None}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -46,7 +46,7 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
     trials
         Trial records, CSV: line_id, season, location, environment, then traits.
     environments
-        One row per environment, CSV.
+        One row per environment, CSV; daily weather (environment, season, date, variables) beside it.
     lines
         Optional lines.csv: synonyms, families, parents, roles.
     pedigree

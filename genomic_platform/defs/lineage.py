@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from genomic_platform.schemas.phenotypes import DAILY_WEATHER
+
 _FIT = ("training_set.mean", "training_set.error_variance", "relationship_matrix.relationship")
 _VALUES = {"line_id": ("training_set.line_id", "relationship_matrix.line_id"), "trait": ("training_set.trait",),
            "breeding_value": _FIT, "breeding_value_reliability": _FIT, "genotypic_value": _FIT,
@@ -16,6 +18,8 @@ _BOTH = {name: (f"genomic_blup.{name}", f"kernel.{name}") for name in _VALUES}
 
 #: Asset → column → columns it comes from, `asset.column`.
 COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
+    "environment_records": dict.fromkeys(("variable", "value"), tuple(
+        f"daily_weather.{c.name}" for c in DAILY_WEATHER.columns if c.nullable)),
     "environment_features": {"environment": ("environment_records.environment",), "season": (
         "environment_records.season",), "feature": ("environment_records.variable",),
         "value": ("environment_records.value",), "standardised": ("environment_records.value",)},

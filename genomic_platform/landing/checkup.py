@@ -10,6 +10,7 @@ from genomic_platform.genotypes.sources import source_kind
 from genomic_platform.landing.files import GENOTYPES, KINDS, Landing
 from genomic_platform.landing.inspection import Inspection, inspect_files
 from genomic_platform.phenotypes.delimited import read_delimited
+from genomic_platform.phenotypes.weather import is_daily_weather
 from genomic_platform.program import Program
 
 _LINE_COLUMNS = {"synonyms", "germplasm_id", "role", "known_from"}
@@ -22,6 +23,8 @@ def kind_of(path: Path) -> str:
         return "genotypes"
     cells = read_delimited(path).cells
     columns = set(cells.columns)
+    if is_daily_weather(cells.columns):
+        return "environments"
     if "line_id" not in columns:
         # one row an environment; a trial file whose line_id is misspelt repeats its environments
         distinct = "environment" in columns and 2 * cells["environment"].n_unique() > cells.height

@@ -14,11 +14,16 @@ from genomic_platform.genotypes.merging.batch_set import merge_notices
 from genomic_platform.genotypes.merging.batches import merge_batches
 from genomic_platform.genotypes.panel import repeated_lines
 from genomic_platform.genotypes.read import GenotypeInspection, inspect_genotypes
-from genomic_platform.phenotypes.environments import EnvironmentInspection, inspect_environments
+from genomic_platform.phenotypes.environments import (
+    EnvironmentInspection,
+    environment_places,
+    inspect_environments,
+)
 from genomic_platform.phenotypes.lines import LineRegistry, read_lines
 from genomic_platform.phenotypes.pedigree import Pedigree, read_pedigree
 from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.phenotypes.trials import TrialInspection, inspect_trials
+from genomic_platform.phenotypes.weather import WeatherInspection, inspect_weather, split_weather
 
 MIN_TRAINING_LINES = 20
 _EXAMPLES = 3
@@ -31,6 +36,7 @@ class Inspection:
     genotypes: GenotypeInspection | None = None
     trials: TrialInspection | None = None
     environments: EnvironmentInspection | None = None
+    weather: WeatherInspection | None = None
     registry: LineRegistry | None = None
     pedigree: Pedigree | None = None
     problems: list[Problem] = field(default_factory=list)
@@ -70,10 +76,7 @@ def inspect_files(genotypes: Sequence[Path] = (), trials: Sequence[Path] = (), e
             found.notices += found.pedigree.notices
         except InputError as error:
             found.problems += error.problems
-    if environments:
-        found.environments = inspect_environments(environments)
-        found.problems += found.environments.problems
-        found.notices += found.environments.notices
+    _inspect_environments(found, environments)
     if genotypes:
         found.genotypes = inspect_genotypes(genotypes)
         found.problems += found.genotypes.problems
@@ -81,6 +84,19 @@ def inspect_files(genotypes: Sequence[Path] = (), trials: Sequence[Path] = (), e
     if found.trials and found.genotypes and not found.problems:
         _match(found, synonyms, trials, genotypes)
     return found
+
+
+def _inspect_environments(found: Inspection, paths: Sequence[Path]) -> None:
+    """Environment files, and the daily weather among them."""
+    environments, weather = split_weather(paths)
+    if environments:
+        found.environments = inspect_environments(environments)
+        found.problems += found.environments.problems
+        found.notices += found.environments.notices
+    if weather:
+        found.weather = inspect_weather(weather, environment_places(environments))
+        found.problems += found.weather.problems
+        found.notices += found.weather.notices
 
 
 def _match(found: Inspection, registry: LineRegistry, trials: Sequence[Path], genotypes: Sequence[Path]) -> None:

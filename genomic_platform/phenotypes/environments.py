@@ -22,6 +22,9 @@ KEYS = ("environment", "season", "location")
 #: Date columns and the day-of-year variables made of them.
 DATES = {"planting_date": "planting_day", "harvest_date": "harvest_day"}
 LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0)}
+#: What `environment_places` gives.
+PLACES = {"environment": pl.String, "season": pl.String, "location": pl.String, "latitude": pl.Float64,
+          "planting_date": pl.Date, "harvest_date": pl.Date}
 _FILE, _LINE = "__file", "__line"
 _SCHEMA = {"environment": pl.String, "season": pl.String, "location": pl.String}
 
@@ -72,6 +75,35 @@ def read_environments(paths: Sequence[Path]) -> tuple[pl.DataFrame, list[Notice]
     return ENVIRONMENT_RECORDS.conform(records), notices
 
 
+def environment_places(paths: Sequence[Path]) -> pl.DataFrame:
+    """Where and when environments were grown: what windows of daily weather are counted from.
+
+    Returns
+    -------
+    environment, season, location, latitude (degrees north), planting_date, harvest_date; null where the files do not
+    say. An environment that is named twice, or not at all, is left out: its problem is found by `read_environments`.
+    """
+    table, *_ = _checked(paths)
+    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in PLACES.items() if name not in table.columns]
+    places = table.with_columns(absent) if table.width else pl.DataFrame(schema=PLACES)
+    return places.select(*PLACES).drop_nulls("environment").unique("environment", keep="none").sort("environment")
+
+
+def with_features(records: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+    """Records of the file and features made of daily weather as one table (contract ENVIRONMENT_RECORDS).
+
+    Raises
+    ------
+    InputError : a covariate of the file has the name of a feature.
+    """
+    shared = sorted(set(records["variable"]) & set(features["variable"]))
+    if shared:
+        raise InputError([Problem("environments", "names other than those of features made of daily weather",
+                                  f"the column {name}", "rename the column, or the window in program.toml")
+                          for name in shared])
+    return ENVIRONMENT_RECORDS.conform(pl.concat([records, features]))
+
+
 def environment_features(records: pl.DataFrame) -> pl.DataFrame:
     """Variables that vary between the environments given, standardised over them (contract ENVIRONMENT_FEATURES).
 
@@ -109,7 +141,9 @@ def _checked(paths: Sequence[Path]) -> tuple[pl.DataFrame, list[str], list[str],
     if ignored:
         notices.append(Notice("ignored_columns", "environment columns that hold text are not used", len(ignored),
                               tuple(ignored[:3])))
-    return keyed.select(KEYS).with_columns(numbers), [s.name for s in numbers], ignored, problems, notices
+    dates = [_dates(keyed[c]) for c in DATES if c in keyed.columns]
+    variables = [s.name for s in numbers]
+    return keyed.select(KEYS).with_columns(*numbers, *dates), variables, ignored, problems, notices
 
 
 def _key_problems(table: pl.DataFrame) -> list[Problem]:
@@ -153,10 +187,15 @@ def _variables(table: pl.DataFrame, problems: list[Problem]) -> tuple[list[pl.Se
 
 def _days(cells: pl.Series) -> pl.Series:
     """ISO dates as days of the year (1 to 366); null where a cell is not one."""
-    days: list[float | None] = []
+    return _dates(cells).dt.ordinal_day().cast(pl.Float64).alias(DATES[cells.name])
+
+
+def _dates(cells: pl.Series) -> pl.Series:
+    """ISO dates; null where a cell is not one."""
+    dates: list[datetime.date | None] = []
     for cell in cells:
         try:
-            days.append(float(datetime.date.fromisoformat(cell).timetuple().tm_yday) if cell else None)
+            dates.append(datetime.date.fromisoformat(cell) if cell else None)
         except ValueError:
-            days.append(None)
-    return pl.Series(DATES[cells.name], days, dtype=pl.Float64)
+            dates.append(None)
+    return pl.Series(cells.name, dates, dtype=pl.Date)

@@ -65,10 +65,11 @@ class Standardisation:
         kept = tuple(name for name, used in zip(names, used_Q, strict=True) if used)
         return cls(kept, mean_Q[used_Q], sd_Q[used_Q], dropped)
 
-    def apply(self, values_NQ: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    def apply(self, values_NQ: np.ndarray, names: Sequence[str], rows: Sequence[str] | None = None) -> np.ndarray:
         """Standardised covariates of any rows, shape (N, W), by the training's means and deviations.
 
-        Columns are found by name, in any order; those dropped in training are left out again.
+        Columns are found by name, in any order; those dropped in training are left out again. `rows` names the rows
+        in what an error says.
 
         Raises
         ------
@@ -81,16 +82,17 @@ class Standardisation:
         values_NW = values_NQ[:, [at[name] for name in self.names]]
         if np.isnan(values_NW).any():
             row, k = np.argwhere(np.isnan(values_NW))[0]
-            raise ProgramError(f"covariate {self.names[k]} is missing in row {row + 1} of {len(values_NW)}; expected a "
-                               "value, since the model was trained with it; repair: complete the records")
+            where = rows[row] if rows is not None else f"row {row + 1} of {len(values_NW)}"
+            raise ProgramError(f"covariate {self.names[k]} is missing in {where}; expected a value, since the model "
+                               "was trained with it; repair: complete the records, or train without it")
         return (values_NW - self.mean_W) / self.sd_W
 
     def _require_known(self, names: Sequence[str]) -> None:
         if unseen := sorted(set(names) - set(self.names) - set(self.dropped)):
-            raise ProgramError(f"covariates never seen in training: {', '.join(unseen)}; expected those of the "
+            raise ProgramError(f"covariates never seen in training: {_some(unseen)}; expected those of the "
                                f"training, {_some(self.names)}; repair: leave them out, or train with them")
         if absent := [name for name in self.names if name not in set(names)]:
-            raise ProgramError(f"covariates of the training are absent: {', '.join(absent)}; found {_some(names)}; "
+            raise ProgramError(f"covariates of the training are absent: {_some(absent)}; found {_some(names)}; "
                                "repair: make the features with the windows and variables of the training")
 
 

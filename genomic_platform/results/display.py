@@ -80,6 +80,11 @@ def inspection_report(out: Console, found: Inspection) -> None:
     if found.environments and not found.environments.problems:
         out.print(f"environments: {counted(found.environments.environments.height, 'row')}, "
                   f"{counted(len(found.environments.variables), 'variable')}")
+    if found.weather and not found.weather.problems:
+        daily = found.weather.daily
+        out.print(f"daily weather: {counted(daily.height, 'day')} of "
+                  f"{counted(daily['environment'].n_unique(), 'environment')}, "
+                  f"{counted(len(found.weather.variables), 'variable')}")
     if found.registry:
         out.print(f"lines: {counted(found.registry.records.height, 'line')}, "
                   f"{counted(len(found.registry.synonyms), 'synonym')}")

@@ -43,13 +43,33 @@ LINE_RECORDS = TableContract(
     sort_key=("line_id",),
 )
 
+DAILY_WEATHER = TableContract(
+    "daily_weather",
+    (
+        ENVIRONMENT, SEASON,
+        Column("date", pl.Date, "the day"),
+        Column("air_temperature_max_c", pl.Float64, "highest air temperature of the day at 2 m", unit="°C",
+               nullable=True),
+        Column("air_temperature_min_c", pl.Float64, "lowest air temperature of the day at 2 m", unit="°C",
+               nullable=True),
+        Column("air_temperature_mean_c", pl.Float64, "mean air temperature of the day at 2 m, as measured", unit="°C",
+               nullable=True),
+        Column("dew_point_c", pl.Float64, "mean dew point at 2 m", unit="°C", nullable=True),
+        Column("relative_humidity_pct", pl.Float64, "mean relative humidity at 2 m", unit="%", nullable=True),
+        Column("rain_mm", pl.Float64, "rain and melted snow of the day", unit="mm", nullable=True),
+        Column("solar_radiation_mj_m2", pl.Float64, "solar radiation on a level surface", unit="MJ/m²", nullable=True),
+    ),
+    sort_key=("environment", "date"),
+)
+
 ENVIRONMENT_RECORDS = TableContract(
     "environment_records",
     (
         ENVIRONMENT, SEASON,
         Column("location", pl.String, "where"),
-        Column("variable", pl.String, "name of the covariate as in the file, or latitude, longitude, …"),
-        Column("value", pl.Float64, "value in the file's unit"),
+        Column("variable", pl.String, "name of the covariate as in the file, latitude, longitude, …, or "
+                                      "window_feature made of daily weather"),
+        Column("value", pl.Float64, "value in the file's unit, or the feature's"),
     ),
     sort_key=("environment", "variable"),
 )

@@ -21,7 +21,8 @@ GROUPS = {
     "landing": {"landing_genotypes", "landing_trials", "landing_lines", "landing_pedigree", "landing_environments"},
     "genotypes": {"genotype_batch", "genotype_panel", "batch_report", "genotype_qc", "relationship_matrix",
                   "population_structure", "parentage"},
-    "phenotypes": {"trial_records", "line_records", "environment_records", "environment_features", "line_means"},
+    "phenotypes": {"trial_records", "line_records", "daily_weather", "environment_records", "environment_features",
+                   "line_means"},
     "training": {"training_set", "genomic_blup", "kernel", "forward_predictions", "recipe_differences",
                  "model_comparison"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
@@ -30,7 +31,7 @@ GROUPS = {
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "parentage", "trial_records", "line_records"},
            "landing_pedigree": {"parentage"},
-           "landing_environments": {"environment_records"}}
+           "landing_environments": {"daily_weather", "environment_records"}}
 HEAVY = ("torch", "mlflow", "evidently", "sklearn", "ray")
 LOAD = """
 import sys, time

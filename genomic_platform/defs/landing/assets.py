@@ -16,5 +16,5 @@ landing_files = [
     _landing("trials", {"csv"}, "Trial records in `landing/trials`, one file for all seasons or one a season."),
     _landing("lines", {"csv"}, "Optional `landing/lines`: synonyms, families, parents, roles, first season known."),
     _landing("pedigree", {"csv"}, "Optional `landing/pedigree`: parents of lines, checked against the genotypes."),
-    _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment."),
+    _landing("environments", {"csv"}, "Optional `landing/environments`: one row per environment; daily weather."),
 ]

@@ -8,12 +8,13 @@ import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.errors import Notice
-from genomic_platform.phenotypes import environments, trials
+from genomic_platform.phenotypes import environments, trials, weather, weather_features
 from genomic_platform.phenotypes import line_means as stage_one
 from genomic_platform.phenotypes.plausible import implausible_values
 from genomic_platform.phenotypes.seasons import ALL
+from genomic_platform.program import WeatherSection
 from genomic_platform.results import plots
-from genomic_platform.schemas.phenotypes import ENVIRONMENT_RECORDS
+from genomic_platform.schemas.phenotypes import DAILY_WEATHER, ENVIRONMENT_RECORDS
 
 
 def _of_season(season: Season, table: pl.DataFrame) -> pl.DataFrame:
@@ -59,19 +60,45 @@ def line_records(season: Season) -> pl.DataFrame:
     return registry.records if season.label == ALL else registry.known_through(season.label)
 
 
+def _describe_weather(season: Season, table: pl.DataFrame) -> dict[str, Any]:
+    by_environment = table.group_by("environment").agg(
+        pl.col("date").min().cast(pl.String).alias("first"), pl.col("date").max().cast(pl.String).alias("last"),
+        pl.len().alias("days")).sort("environment")
+    return {"environments": by_environment.height, "by_environment": plots.markdown_table(by_environment)}
+
+
+@season_asset(group="phenotypes", code_version="1", landing=("environments",), describe=_describe_weather)
+def daily_weather(season: Season) -> pl.DataFrame:
+    """The season's daily weather, typed and checked; empty where the programme has none."""
+    environment_files, weather_files = weather.split_weather(season.landing.files("environments"))
+    if not weather_files:
+        return DAILY_WEATHER.empty()
+    daily, notices = weather.read_weather(weather_files, environments.environment_places(environment_files))
+    season.note(notices)
+    return _of_season(season, daily)
+
+
 def _describe_environments(season: Season, table: pl.DataFrame) -> dict[str, Any]:
     return {"environments": table["environment"].n_unique(), "variables": table[table.columns[3]].n_unique()}
 
 
-@season_asset(group="phenotypes", code_version="1", landing=("environments",), describe=_describe_environments)
-def environment_records(season: Season) -> pl.DataFrame:
-    """The season's environments: place, dates and covariates, in long form."""
-    files = season.landing.files("environments")
+@season_asset(group="phenotypes", code_version="2", landing=("environments",), settings=("weather",),
+              describe=_describe_environments)
+def environment_records(season: Season, daily_weather: pl.DataFrame) -> pl.DataFrame:
+    """The season's environments: place, dates, covariates and what daily weather sums up to, in long form."""
+    files, _ = weather.split_weather(season.landing.files("environments"))
     if not files:
         return ENVIRONMENT_RECORDS.empty()
     records, notices = environments.read_environments(files)
     season.note(notices)
-    return _of_season(season, records)
+    own = _of_season(season, records)
+    if daily_weather.is_empty():
+        return own
+    rules = season.program.file.weather or WeatherSection()
+    places = _of_season(season, environments.environment_places(files))
+    features, notices = weather_features.weather_features(daily_weather, places, rules.named_windows(), rules.crop())
+    season.note(notices)
+    return environments.with_features(own, features)
 
 
 @season_asset(group="phenotypes", code_version="1", history=("environment_records",),

@@ -17,12 +17,12 @@ from genomic_platform.errors import ProgramError
 from genomic_platform.models.line_covariance import LineCovariance, Lines, MarkerWeights
 from genomic_platform.models.line_model import FittedLineModel
 from genomic_platform.models.line_recipe import LineRecipe
-from genomic_platform.models.reml import contrast_eigen, spectral_reml_likelihood
 from genomic_platform.models.trait_fit import SolvedTrait, TraitData, TraitFit, fit_traits, spread
+from genomic_platform.models.tridiagonal import tridiagonal_contrasts, tridiagonal_likelihood
 
 #: Multiples of the median squared distance that `reml` chooses from: log-spaced around the median.
 BANDWIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-#: Lines on which `auto` chooses the bandwidth by restricted likelihood: one decomposition for each of `BANDWIDTHS`.
+#: Lines on which `auto` chooses the bandwidth by restricted likelihood: one reduction for each of `BANDWIDTHS`.
 BANDWIDTH_LINES = 600
 #: Lines whose pairs give the median distance: two million pairs settle it.
 MEDIAN_LINES = 2_000
@@ -123,7 +123,7 @@ class Kernel(LineRecipe):
 
     def fit_components(self, relationship_EE: np.ndarray, scale: float,
                        data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
-        """Bandwidth, then components of every trait; traits with the same bandwidth share the decomposition."""
+        """Bandwidth, then components of every trait; traits with the same bandwidth share the reduction."""
         data = list(data)
         median = median_squared_distance(relationship_EE, scale)
         if median <= 0:
@@ -152,8 +152,8 @@ class Kernel(LineRecipe):
             rows_S = group[0].rows_N[at]
             part = Lines(lines.cross_QP[np.ix_(rows_S, rows_S)], own_P[rows_S])
             y_ST = np.column_stack([d.y_N[at] for d in group])
-            likelihood_HT = np.array([spectral_reml_likelihood(
-                y_ST, contrast_eigen(gaussian(part, part.own_Q, scale, h * median))) for h in BANDWIDTHS])
+            likelihood_HT = np.array([tridiagonal_likelihood(
+                y_ST, tridiagonal_contrasts(gaussian(part, part.own_Q, scale, h * median))) for h in BANDWIDTHS])
             chosen |= {d.trait: BANDWIDTHS[best] for d, best in zip(group, likelihood_HT.argmax(axis=0), strict=True)}
         return chosen
 

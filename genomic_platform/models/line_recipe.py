@@ -59,12 +59,12 @@ class LineRecipe(ABC):
         fits: dict[str, TraitFit] = {}
         summaries: dict[str, dict[str, float | int | str]] = {}
         weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
-        for fit, covariance_EE, solution in self.fit_components(relationship_EE, scale, data):
-            t, own_E = place[fit.trait], np.diagonal(covariance_EE)
+        for solved in self.fit_components(relationship_EE, scale, data):
+            fit, t, own_E = solved.fit, place[solved.fit.trait], np.diagonal(solved.covariance_PP)
             breeding = self.fitted_class.covariance.marker_weights(relationship_EE, scale, fit)
             weights_PT[:, t] = joined.panel_weights(breeding.weights_P)
             values_4PT[:, :, t] = value_columns(
-                fit, solution, Lines(covariance_EE[: panel.n_lines], own_E[: panel.n_lines]),
+                fit, solved.solution(), Lines(solved.covariance_PP[: panel.n_lines], own_E[: panel.n_lines]),
                 np.arange(panel.n_lines), breeding.share, scale * (relationship_PP @ weights_PT[:, t]))
             fits[fit.trait], summaries[fit.trait] = fit, describe(fit, own_E, panel, values_4PT[:, :, t])
         return self.fitted_class(
@@ -98,8 +98,8 @@ class LineRecipe(ABC):
         relationship_EE = joined.covariance(relationship_PP)
         data = trait_data(training_set.means, (*lines, *joined.lines))
         parts = []
-        for fit, covariance_EE, _ in self.fit_components(relationship_EE, scale, data):
-            total_P = genotypic_values(fit, covariance_EE)[: len(lines)]
+        for solved in self.fit_components(relationship_EE, scale, data):
+            fit, total_P = solved.fit, genotypic_values(solved.fit, solved.covariance_PP)[: len(lines)]
             weights_P = joined.panel_weights(
                 self.fitted_class.covariance.marker_weights(relationship_EE, scale, fit).weights_P)
             parts.append(pl.DataFrame({

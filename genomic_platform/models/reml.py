@@ -2,19 +2,24 @@
 
 Two cases: equal unknown error variances, from one eigendecomposition that all traits on the same lines share
 (`contrast_eigen`, `spectral_reml`), and error variances known from stage one (`reml_known_errors`).
-Solving the model at given components belongs to `blup`. Axes: N lines, Q = N − 1 contrasts, T traits.
+Where eigenvectors are not wanted, `tridiagonal` does the former at less cost; solving the model at given components
+belongs to `blup`. Axes: N lines, Q = N − 1 contrasts, T traits.
 References: Kang et al. 2008, Genetics 178:1709-1723; Johnson & Thompson 1995, J. Dairy Sci. 78:449-456.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, solve
 
 LOG_RATIO_GRID = np.linspace(-10.0, 10.0, 21)
+#: Above this log δ there is no genetic variance.
+LARGEST_LOG_RATIO = LOG_RATIO_GRID[-1] - 1e-3
 #: Above this many lines the iterations stop by what they gain, since each costs n³.
 MANY_LINES = 1_000
 TOLERANCE = 1e-4
@@ -58,13 +63,9 @@ def spectral_reml(y_NT: np.ndarray, eigen: ContrastEigen) -> list[VarianceCompon
     ----------
     y_NT : line means, shape (N, T) or (N,) for one trait; no missing values, each trait varies.
     """
-    return [_spectral_components(_best_log_ratio(squares_Q, eigen.values_Q)[0], squares_Q, eigen.values_Q)
-            for squares_Q in _squares(y_NT, eigen)]
-
-
-def spectral_reml_likelihood(y_NT: np.ndarray, eigen: ContrastEigen) -> np.ndarray:
-    """Largest restricted log likelihood of each trait, shape (T,), comparable between covariances of the same lines."""
-    return np.array([-0.5 * _best_log_ratio(squares_Q, eigen.values_Q)[1] for squares_Q in _squares(y_NT, eigen)])
+    return [_spectral_components(
+        best_log_ratio(partial(spectral_deviance, squares_Q=squares_Q, values_Q=eigen.values_Q))[0], squares_Q,
+        eigen.values_Q) for squares_Q in _squares(y_NT, eigen)]
 
 
 def spectral_deviance(log_ratio: float, squares_Q: np.ndarray, values_Q: np.ndarray) -> float:
@@ -78,21 +79,21 @@ def _squares(y_NT: np.ndarray, eigen: ContrastEigen) -> np.ndarray:
     return ((eigen.vectors_NQ.T @ y_NT.reshape(len(y_NT), -1)) ** 2).T
 
 
-def _best_log_ratio(squares_Q: np.ndarray, values_Q: np.ndarray) -> tuple[float, float]:
-    """log δ with the smallest deviance, and that deviance."""
+def best_log_ratio(deviance: Callable[[float], float]) -> tuple[float, float]:
+    """log δ in [−10, 10] with the smallest deviance, and that deviance: a grid, then bounded Brent around its best."""
     from scipy.optimize import minimize_scalar
 
-    grid = [spectral_deviance(x, squares_Q, values_Q) for x in LOG_RATIO_GRID]
+    grid = [deviance(x) for x in LOG_RATIO_GRID]
     best = int(np.argmin(grid))
     low, high = LOG_RATIO_GRID[max(best - 1, 0)], LOG_RATIO_GRID[min(best + 1, len(grid) - 1)]
-    found = minimize_scalar(spectral_deviance, bounds=(low, high), args=(squares_Q, values_Q), method="bounded")
+    found = minimize_scalar(deviance, bounds=(low, high), method="bounded")
     if found.fun <= grid[best]:
         return float(found.x), float(found.fun)
     return float(LOG_RATIO_GRID[best]), grid[best]
 
 
 def _spectral_components(log_ratio: float, squares_Q: np.ndarray, values_Q: np.ndarray) -> VarianceComponents:
-    if log_ratio > LOG_RATIO_GRID[-1] - 1e-3:
+    if log_ratio > LARGEST_LOG_RATIO:
         return VarianceComponents(0.0, 0.0, float(squares_Q.mean()))
     genetic = float(np.mean(squares_Q / (values_Q + np.exp(log_ratio))))
     return VarianceComponents(genetic, 0.0, genetic * float(np.exp(log_ratio)))

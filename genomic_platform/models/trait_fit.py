@@ -1,23 +1,24 @@
 """From a training set to solved traits: which lines train, with which errors, by which components.
 
-Traits on the same lines share one eigendecomposition; above 1,000 lines REML begins on a part of them. The lines'
-covariance belongs to the recipes, the algebra to `blup` and `reml`. Axes: P panel lines, N training lines, T traits.
+Traits on the same lines share one tridiagonal reduction; with known errors and above 1,000 lines REML begins on a part
+of them. The lines' covariance belongs to the recipes, the algebra to `blup`, `reml` and `tridiagonal`.
+Axes: P panel lines, N training lines, T traits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, solve
-from genomic_platform.models.reml import MANY_LINES, contrast_eigen, reml_known_errors, spectral_reml
+from genomic_platform.models.reml import MANY_LINES, reml_known_errors
+from genomic_platform.models.tridiagonal import Estimate, tridiagonal_contrasts, tridiagonal_reml
 
-#: Above this many lines REML with known errors starts from a spectral solution on this many of them, since the
-#: eigendecomposition of all costs more than the iterations it saves.
+#: Above this many lines REML with known errors starts from the solution with equal errors on this many of them, since
+#: reducing the covariance of all costs more than the iterations it saves.
 START_LINES = 800
 MIN_LINES = 5
 
@@ -116,31 +117,39 @@ def loadings_array(lists: pl.Series) -> np.ndarray:
     return np.array(rows, dtype=float).reshape(len(rows), width)
 
 
-class SolvedTrait(NamedTuple):
-    """A trait's estimates, the covariance of the panel's lines and the solution they came from (None: not fitted)."""
+@dataclass(frozen=True)
+class SolvedTrait:
+    """A trait's estimates, the covariance of the panel's lines, and the solution where REML had to make it."""
 
     fit: TraitFit
     covariance_PP: np.ndarray
-    solution: MixedSolution | None
+    made: MixedSolution | None = None
+
+    def solution(self) -> MixedSolution | None:
+        """V⁻¹ and what follows from it, by a Cholesky factor unless it is made already; None: not fitted."""
+        if self.made is not None or self.fit.data.status != "fitted":
+            return self.made
+        return self.fit.solve(self.covariance_PP)
 
 
 def fit_traits(covariance_PP: np.ndarray, data: Iterable[TraitData], bandwidth: float = 0.0) -> Iterator[SolvedTrait]:
     """REML and solution of every trait under one covariance of the panel's lines, one trait at a time.
 
-    The solution holds V⁻¹, N² numbers: take what is needed of it and let it go before asking for the next.
+    A solution holds V⁻¹, N² numbers: take what is needed of it and let it go before asking for the next.
     """
     groups: dict[bytes, list[TraitData]] = {}
     for d in data:
         if d.status == "fitted":
             groups.setdefault(d.rows_N.tobytes(), []).append(d)
         else:
-            yield SolvedTrait(_unfitted(d, bandwidth), covariance_PP, None)
+            yield SolvedTrait(_unfitted(d, bandwidth), covariance_PP)
     for group in groups.values():
         rows_N = group[0].rows_N
         k_NN = covariance_PP if len(rows_N) == len(covariance_PP) else covariance_PP[np.ix_(rows_N, rows_N)]
-        for d, start in zip(group, _starts(k_NN, group), strict=True):
-            solution = _solve(k_NN, d, start)
-            fit = TraitFit(d, solution.components, solution.mean, solution.dual_N, solution.log_likelihood, bandwidth)
+        for d, start in zip(group, _equal_errors(k_NN, group), strict=True):
+            solution = None if d.errors is None else _known_errors(k_NN, d, d.errors, start.components)
+            found = start if solution is None else solution
+            fit = TraitFit(d, found.components, found.mean, found.dual_N, found.log_likelihood, bandwidth)
             yield SolvedTrait(fit, covariance_PP, solution)
 
 
@@ -149,24 +158,24 @@ def spread(n: int, most: int) -> np.ndarray:
     return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
 
 
-def _starts(k_NN: np.ndarray, group: list[TraitData]) -> list[VarianceComponents]:
-    """Spectral REML of each trait of a group with the same lines, from one decomposition."""
+def _equal_errors(k_NN: np.ndarray, group: list[TraitData]) -> list[Estimate]:
+    """REML with equal errors of each trait of a group with the same lines: the estimate, or where known errors begin.
+
+    Where all errors are known, on at most `START_LINES` of the lines.
+    """
     n = len(k_NN)
     known = all(d.errors is not None for d in group)
     at = spread(n, START_LINES if known else n)
     y_NT = np.column_stack([d.y_N[at] for d in group])
-    return spectral_reml(y_NT, contrast_eigen(k_NN[np.ix_(at, at)] if len(at) < n else k_NN))
+    return tridiagonal_reml(y_NT, tridiagonal_contrasts(k_NN[np.ix_(at, at)] if len(at) < n else k_NN))
 
 
-def _solve(k_NN: np.ndarray, data: TraitData, start: VarianceComponents) -> MixedSolution:
-    if data.errors is None:
-        return solve(data.y_N, k_NN, start)
+def _known_errors(k_NN: np.ndarray, data: TraitData, errors: KnownErrors, start: VarianceComponents) -> MixedSolution:
     at = spread(len(k_NN), MANY_LINES)
     if len(at) < len(k_NN):
         # Steps on a part cost a fraction of those on all lines, which then need one or two.
-        part = reml_known_errors(data.y_N[at], k_NN[np.ix_(at, at)], data.errors.of(at), start)
-        start = part.components
-    return reml_known_errors(data.y_N, k_NN, data.errors, start)
+        start = reml_known_errors(data.y_N[at], k_NN[np.ix_(at, at)], errors.of(at), start).components
+    return reml_known_errors(data.y_N, k_NN, errors, start)
 
 
 def _unfitted(data: TraitData, bandwidth: float) -> TraitFit:

@@ -12,7 +12,6 @@ from genomic_platform.models.reml import (
     contrast_eigen,
     reml_known_errors,
     spectral_reml,
-    spectral_reml_likelihood,
 )
 from genomic_platform.models.trait_fit import TraitData, fit_traits
 
@@ -46,20 +45,6 @@ def test_spectral_reml_is_the_maximum_of_the_plain_likelihood() -> None:
             options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000})
         # Brent stops at 1e-5 in log δ.
         assert [found.genetic, found.error] == pytest.approx(np.exp(plain.x), rel=1e-3)
-
-
-def test_spectral_likelihood_ranks_covariances_as_the_plain_one_does() -> None:
-    rng = np.random.default_rng(4)
-    right_NN, wrong_NN = _relationship(70, 40, rng), _relationship(70, 40, rng)
-    y_N = _draw(right_NN, 1.0, np.full(70, 0.5), rng)
-    found, plain = [], []
-    for k_NN in (right_NN, wrong_NN):
-        eigen = contrast_eigen(k_NN)
-        c = spectral_reml(y_N, eigen)[0]
-        found.append(spectral_reml_likelihood(y_N, eigen)[0])
-        plain.append(_plain_likelihood(y_N, c.genetic * k_NN + c.error * np.eye(70)))
-    assert found[0] > found[1]
-    assert found[0] - found[1] == pytest.approx(plain[0] - plain[1], abs=1e-4)
 
 
 @pytest.mark.parametrize("shared", [0, 3])

@@ -1,0 +1,150 @@
+"""The reaction norm: line means of all environments in one model, lines' responses to environments as random terms.
+
+y = μ + E + W + G + L + G×E + G×W + e (Jarquín et al. 2014, Theor. Appl. Genet. 127:595-607), any of:
+
+    environment              E, Var = σ² I over environments
+    environment_covariates   W, Var = σ² Ω, Ω a kernel of environments from their covariates
+    line                     G, Var = σ² K, the genomic relationship
+    line_residual            L, Var = σ² I over lines: what K leaves of a line in all its environments
+    line_by_environment      G×E, Var = σ² Z K Z' ∘ Z_e Z_e', a line's own deviation in each environment
+    line_by_covariates       G×W, Var = σ² Z K Z' ∘ Z_e Ω Z_e', alike in environments that are alike
+
+It is the single-stage model of environment records; the two-stage one is `trait_fit` on `training_means`. Kernels of
+environments are made elsewhere. Axes: N records, L lines, E environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.errors import Notice, ProgramError
+from genomic_platform.models.mixed.model import MixedFit, fit_mixed
+from genomic_platform.models.mixed.terms import Term
+
+WITHOUT_COVARIATES = ("environment", "line", "line_residual", "line_by_environment")
+WITH_COVARIATES = ("environment", "environment_covariates", "line", "line_residual", "line_by_covariates")
+_OF_ENVIRONMENTS = ("environment", "environment_covariates")
+_ADDITIVE = ("line", "line_by_environment", "line_by_covariates")
+#: Records above which N² numbers for each term are more than a small machine holds.
+MOST_RECORDS = 12_000
+
+
+@dataclass(frozen=True, eq=False)
+class ReactionNorm:
+    """A fitted reaction norm of one trait.
+
+    Attributes
+    ----------
+    lines, environments : all that can be predicted, in the order of their kernels. fit : components, fixed effects.
+    notices : of the fit, and `not_genotyped`: records of lines without a relationship, which are left out.
+    """
+
+    lines: tuple[str, ...]
+    environments: tuple[str, ...]
+    fit: MixedFit
+    notices: tuple[Notice, ...]
+
+    def predict(self, environment: str | Mapping[str, float]) -> pl.DataFrame:
+        """Values of all lines in an environment, or over target environments with weights (scaled to sum to 1).
+
+        Returns
+        -------
+        line_id, breeding_value (G + G×E + G×W, deviation from the average line), its reliability, genotypic_value
+        (with L), its reliability, environment_mean (μ̂ + E + W, trait's unit).
+
+        Raises
+        ------
+        ProgramError : an environment that the kernels do not have, weights below 0 or none above.
+        """
+        weight_E = self._weights(environment)
+        over = replace(self.fit, terms=tuple(_with_target(term, weight_E) for term in self.fit.terms))
+        n, target = len(self.lines), len(self.environments)
+        points = {"line": np.arange(n), "environment": np.full(n, target)}
+        names = [term.name for term in self.fit.terms]
+        breeding = over.predict(points, [name for name in names if name in _ADDITIVE])
+        genotypic = over.predict(points, [name for name in names if name not in _OF_ENVIRONMENTS])
+        place = over.predict({by: at[:1] for by, at in points.items()}, [n for n in names if n in _OF_ENVIRONMENTS])
+        return pl.DataFrame({
+            "line_id": self.lines, "breeding_value": breeding.value_Q,
+            "breeding_value_reliability": breeding.reliability_Q, "genotypic_value": genotypic.value_Q,
+            "genotypic_value_reliability": genotypic.reliability_Q,
+            "environment_mean": np.full(n, self.fit.effect_F[0] + place.value_Q[0])})
+
+    def _weights(self, environment: str | Mapping[str, float]) -> np.ndarray:
+        wanted = {environment: 1.0} if isinstance(environment, str) else dict(environment)
+        if unknown := sorted(set(wanted) - set(self.environments)):
+            raise ProgramError(f"environment never seen: {', '.join(unknown)}; expected some of "
+                               f"{', '.join(self.environments)}, or fit with a kernel that has it")
+        weight_E = np.array([wanted.get(name, 0.0) for name in self.environments])
+        if (weight_E < 0).any() or not weight_E.sum() > 0:
+            raise ProgramError("weights of target environments: expected none below 0 and some above 0")
+        return weight_E / weight_E.sum()
+
+
+def fit_reaction_norm(line_means: pl.DataFrame, lines: Sequence[str], relationship_LL: np.ndarray,
+                      environments: Sequence[str] | None = None, environment_EE: np.ndarray | None = None, *,
+                      terms: Sequence[str] | None = None, weights: str = "none") -> ReactionNorm:
+    """Fit one trait's means of lines in environments.
+
+    Parameters
+    ----------
+    line_means : contract LINE_MEANS, one trait. lines, relationship_LL : all lines with genotypes and K.
+    environments : all that may be predicted, in the order of `environment_EE`; None = those with records, sorted.
+    environment_EE : Ω; None = no terms of covariates.
+    terms : names as above; None = `WITH_COVARIATES` or `WITHOUT_COVARIATES`.
+    weights : `none` = errors of one variance; `records` = that of a mean falls with the records it rests on.
+
+    Raises
+    ------
+    ProgramError : several traits, an unknown term or environment, no record of a genotyped line, or too many records.
+    """
+    if weights not in ("none", "records"):
+        raise ProgramError(f"weights is '{weights}'; expected none or records")
+    if (n_traits := line_means["trait"].n_unique()) != 1:
+        raise ProgramError(f"line means of {n_traits} traits; expected those of one")
+    environments = tuple(line_means["environment"].unique().sort() if environments is None else environments)
+    if unseen := sorted(set(line_means["environment"]) - set(environments)):
+        raise ProgramError(f"records of environments without a kernel: {', '.join(unseen)}; give their covariates or "
+                           "leave their records out")
+    known = line_means.filter(pl.col("line_id").is_in(list(lines)))
+    if not 0 < known.height <= MOST_RECORDS:
+        raise ProgramError(f"{known.height} line means of genotyped lines; expected 1 to {MOST_RECORDS:,}: above, use "
+                           "the two-stage models")
+    row_of, column_of = ({name: i for i, name in enumerate(names)} for names in (lines, environments))
+    points = {"line": np.array([row_of[line] for line in known["line_id"]]),
+              "environment": np.array([column_of[name] for name in known["environment"]])}
+    chosen = terms or (WITHOUT_COVARIATES if environment_EE is None else WITH_COVARIATES)
+    weight_N = known["n_records"].to_numpy().astype(float) if weights == "records" else None
+    random = _terms(chosen, relationship_LL, len(environments), environment_EE)
+    fit = fit_mixed(known["mean"].to_numpy(), random, points, weight_N=weight_N)
+    notices = list(fit.notices)
+    if left_out := line_means.height - known.height:
+        notices.append(Notice("not_genotyped", "line means of lines without genotypes are left out", left_out))
+    return ReactionNorm(tuple(lines), environments, fit, tuple(notices))
+
+
+def _terms(chosen: Sequence[str], relationship_LL: np.ndarray, n_environments: int,
+           environment_EE: np.ndarray | None) -> list[Term]:
+    own_EE = np.eye(n_environments)
+    kernels = {"environment": {"environment": own_EE}, "line": {"line": relationship_LL},
+               "line_residual": {"line": np.eye(len(relationship_LL))},
+               "line_by_environment": {"line": relationship_LL, "environment": own_EE}}
+    if environment_EE is not None:
+        kernels |= {"environment_covariates": {"environment": environment_EE},
+                    "line_by_covariates": {"line": relationship_LL, "environment": environment_EE}}
+    if unknown := [name for name in chosen if name not in kernels]:
+        raise ProgramError(f"terms {', '.join(unknown)}: expected some of {', '.join(kernels)}"
+                           + ("; the others need a kernel of environments" if environment_EE is None else ""))
+    return [Term(name, kernels[name]) for name in chosen]
+
+
+def _with_target(term: Term, weight_E: np.ndarray) -> Term:
+    """The term with one environment more, the weighted mean of the others: products of kernels stay products."""
+    if "environment" not in term.kernels:
+        return term
+    spread = np.vstack([np.eye(len(weight_E)), weight_E])
+    return Term(term.name, {**term.kernels, "environment": spread @ term.kernels["environment"] @ spread.T})

@@ -73,7 +73,7 @@ class FittedLineModel:
         if self._is_panel(aligned):
             return self.values_table(aligned.lines, self.panel_values_4PT)
         cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
-        lines = Lines(cross_QP, _own_relationship(aligned, self.frequencies_M, self.scale))
+        lines = Lines(cross_QP, markers.own_relationship(aligned, self.frequencies_M, self.scale))
         panel_Q, values_4QT = self._panel_rows(aligned, cross_QP), np.zeros((4, len(lines.own_Q), len(self.fits)))
         for t, fit in enumerate(self.fits):
             values_4QT[:, :, t] = self._values(fit, lines, panel_Q)
@@ -234,10 +234,3 @@ def describe(fit: TraitFit, own_P: np.ndarray, panel: GenotypeTable,
         "mean_reliability": float(values_4P[1, rows_N].mean()) if len(rows_N) else 0.0,
     }
     return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})
-
-
-def _own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
-    own_Q = np.zeros(table.n_lines)
-    for start, dosage_MQ in table.blocks():
-        own_Q += (markers.centred(dosage_MQ.T, frequencies_M[start:start + len(dosage_MQ)]) ** 2).sum(axis=1)
-    return own_Q / scale

@@ -77,7 +77,7 @@ class FittedLineModel:
         if self._is_panel(aligned):
             return self.values_table(aligned.lines, self.panel_values_4PT)
         cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
-        lines = Lines(cross_QP, _own_relationship(aligned, self.frequencies_M, self.scale))
+        lines = Lines(cross_QP, markers.own_relationship(aligned, self.frequencies_M, self.scale))
         panel_Q, values_4QT = self._panel_rows(aligned, cross_QP), np.zeros((4, len(lines.own_Q), len(self.fits)))
         for t, fit in enumerate(self.fits):
             values_4QT[:, :, t] = self._values(fit, lines, panel_Q)
@@ -247,10 +247,3 @@ def describe(fit: TraitFit, own_E: np.ndarray, panel: GenotypeTable,
     if outside := int((rows_N >= panel.n_lines).sum()):
         found["n_train_by_pedigree"] = outside
     return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})
-
-
-def _own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
-    own_Q = np.zeros(table.n_lines)
-    for start, dosage_MQ in table.blocks():
-        own_Q += (markers.centred(dosage_MQ.T, frequencies_M[start:start + len(dosage_MQ)]) ** 2).sum(axis=1)
-    return own_Q / scale

@@ -5,6 +5,8 @@ What the effects mean belongs to the recipes. Axes: N panel lines, Q lines of an
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,34 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.genotypes.table import VARIANT_COLUMNS, GenotypeTable, marker_digest
 from genomic_platform.schemas.predictions import MARKER_EFFECTS
 
 SHOWN = 5
 _SWAPPED = (pl.col("ref") == pl.col("alt_found")) & (pl.col("alt") == pl.col("ref_found"))
 
 
-def match_markers(genotypes: GenotypeTable, panel: GenotypeTable) -> GenotypeTable:
+@dataclass(frozen=True, eq=False)
+class PanelMarkers:
+    """The markers of a panel without its lines: all that a model of marker effects keeps of it."""
+
+    variants: pl.DataFrame
+
+    @classmethod
+    def of(cls, panel: GenotypeTable) -> PanelMarkers:
+        return cls(panel.variants.select(VARIANT_COLUMNS))
+
+    @property
+    def n_variants(self) -> int:
+        return self.variants.height
+
+    @cached_property
+    def marker_digest(self) -> str:
+        """As a genotype table's."""
+        return marker_digest(self.variants)
+
+
+def match_markers(genotypes: GenotypeTable, panel: GenotypeTable | PanelMarkers) -> GenotypeTable:
     """The lines of `genotypes` at the markers of `panel`, in the panel's order; further markers are left out.
 
     A marker whose REF and ALT are exchanged is recoded: panels grow, and a larger batch may count the other allele.
@@ -78,7 +100,24 @@ def marker_sums(panel: GenotypeTable, frequencies_M: np.ndarray, weights_NT: np.
     return sums_MT
 
 
-def effects_table(panel: GenotypeTable, frequencies_M: np.ndarray, traits: tuple[str, ...],
+def line_sums(panel: GenotypeTable, frequencies_M: np.ndarray, effects_MS: np.ndarray) -> np.ndarray:
+    """Σ over markers of (dosage − 2p) × effect, shape (N, S), a block at a time, in the effects' precision."""
+    sums_NS = np.zeros((panel.n_lines, effects_MS.shape[1]), effects_MS.dtype)
+    for start, dosage_MN in panel.blocks():
+        stop = start + len(dosage_MN)
+        sums_NS += centred(dosage_MN.T, frequencies_M[start:stop]).astype(effects_MS.dtype) @ effects_MS[start:stop]
+    return sums_NS
+
+
+def own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
+    """K_ii = Σ (dosage − 2p)² / scale of each line, shape (N,) (VanRaden 2008, J. Dairy Sci. 91:4414, first method)."""
+    own_N = np.zeros(table.n_lines)
+    for start, dosage_MN in table.blocks():
+        own_N += (centred(dosage_MN.T, frequencies_M[start:start + len(dosage_MN)]) ** 2).sum(axis=1)
+    return own_N / scale
+
+
+def effects_table(panel: GenotypeTable | PanelMarkers, frequencies_M: np.ndarray, traits: tuple[str, ...],
                   effects_MT: np.ndarray) -> pl.DataFrame:
     """Marker effects as a table (contract MARKER_EFFECTS)."""
     markers = panel.variants.select("variant_id", "chromosome", "position")

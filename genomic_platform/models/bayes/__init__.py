@@ -1,0 +1,1 @@
+"""Bayesian whole-genome regressions: priors of marker effects, their Gibbs sampler, its diagnostics, the recipes."""

@@ -2,6 +2,7 @@
 
     genomic_blup             GBLUP
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
+    family_blup              GBLUP whose marker effects differ between families, their correlation by REML
     package.module:Class     a programme's own recipe, made without arguments
 """
 
@@ -14,12 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genomic_platform.errors import NotAvailable, ProgramError
+from genomic_platform.models.family_blup import FamilyBlup
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
 
-RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel}
+RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel,
+                                         "family_blup": FamilyBlup}
 
 
 def load_recipe(name: str) -> Model:

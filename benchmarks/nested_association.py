@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shared", type=float, nargs="+", default=[0.0, 0.5, 1.0])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
-    print("| shared effects | panels | GBLUP r | family_blup r | gain, truth | gain, means |\n|---|---|---|---|---|---|")
+    print("| shared effects | panels | GBLUP r | family_blup r | gain, truth | gain, means |")
+    print("|---|---|---|---|---|---|")
     rows = []
     for shared in options.shared:
         design = replace(NestedDesign(), n_lines=options.lines, n_markers=options.markers, shared=shared)

@@ -79,7 +79,7 @@ def selection_gain(predicted_N: np.ndarray, observed_N: np.ndarray, direction: s
     """Mean observed merit of the predicted best fifth minus that of all lines, trait's unit; larger is better.
 
     None as in `top_fifth_hit`. Under truncation selection it is i r σ, with i = 1.40 for a fifth of many lines
-    (Falconer & Mackay 1996, eq. 11.3).
+    (Falconer & Mackay 1996, ch. 11).
     """
     if len(predicted_N) < 5 or _flat(predicted_N):
         return None

@@ -89,10 +89,11 @@ class FittedLineModel:
         solution = None
         if fit.data.status == "fitted":
             solution = fit.solve(self.covariance.panel(relationship_EE, scale, fit))
-        breeding = self.covariance.marker_weights(relationship_EE, scale, fit)
+        breeding = self.joined.on_panel(self.covariance.marker_weights(relationship_EE, scale, fit))
         all_lines = Lines(self.joined.cross(lines.cross_QP), lines.own_Q)
-        return value_columns(fit, solution, self.covariance.cross(all_lines, relationship_EE, scale, fit), panel_Q,
-                             breeding.share, scale * (lines.cross_QP @ self.joined.panel_weights(breeding.weights_P)))
+        own = self.covariance.cross(all_lines, relationship_EE, scale, fit)
+        return value_columns(fit, solution, own, panel_Q, breeding.share,
+                             breeding.breeding_values(lines.cross_QP, own.cross_QP, scale, fit))
 
     def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
         """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.

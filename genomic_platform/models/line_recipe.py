@@ -10,14 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.models import markers
-from genomic_platform.models.line_covariance import Lines
+from genomic_platform.models.line_covariance import LineCovariance, Lines
 from genomic_platform.models.line_model import FittedLineModel, describe, value_columns
 from genomic_platform.models.pedigree_lines import PedigreeLines, pedigree_lines
 from genomic_platform.models.protocol import TrainingSet
@@ -33,6 +33,15 @@ class LineRecipe(ABC):
     code_version: ClassVar[str]
     fitted_class: ClassVar[type[FittedLineModel]]
     uses_pedigree: ClassVar[bool] = False
+
+    @property
+    def covariance(self) -> LineCovariance:
+        """How lines covary; the fitted class's own unless it follows from the training set too."""
+        return self.fitted_class.covariance
+
+    def fitted(self, **parameters: Any) -> FittedLineModel:
+        """The trained model of these parameters, by their names in `FittedLineModel`."""
+        return self.fitted_class(**parameters)
 
     @abstractmethod
     def fit_components(self, relationship_EE: np.ndarray, scale: float,
@@ -61,13 +70,14 @@ class LineRecipe(ABC):
         weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
         for solved in self.fit_components(relationship_EE, scale, data):
             fit, t, own_E = solved.fit, place[solved.fit.trait], np.diagonal(solved.covariance_PP)
-            breeding = self.fitted_class.covariance.marker_weights(relationship_EE, scale, fit)
-            weights_PT[:, t] = joined.panel_weights(breeding.weights_P)
+            lines = Lines(solved.covariance_PP[: panel.n_lines], own_E[: panel.n_lines])
+            breeding = joined.on_panel(self.covariance.marker_weights(relationship_EE, scale, fit))
+            weights_PT[:, t] = breeding.weights_P
             values_4PT[:, :, t] = value_columns(
-                fit, solved.solution(), Lines(solved.covariance_PP[: panel.n_lines], own_E[: panel.n_lines]),
-                np.arange(panel.n_lines), breeding.share, scale * (relationship_PP @ weights_PT[:, t]))
+                fit, solved.solution(), lines, np.arange(panel.n_lines), breeding.share,
+                breeding.breeding_values(relationship_PP, lines.cross_QP, scale, fit))
             fits[fit.trait], summaries[fit.trait] = fit, describe(fit, own_E, panel, values_4PT[:, :, t])
-        return self.fitted_class(
+        return self.fitted(
             recipe=self.name, code_version=self.code_version, settings={k: str(v) for k, v in asdict(self).items()},
             season=training_set.season, panel=panel, frequencies_M=frequencies_M, scale=scale,
             fits=tuple(fits[trait] for trait in place), summaries={trait: summaries[trait] for trait in place},
@@ -99,12 +109,12 @@ class LineRecipe(ABC):
         data = trait_data(training_set.means, (*lines, *joined.lines))
         parts = []
         for solved in self.fit_components(relationship_EE, scale, data):
-            fit, total_P = solved.fit, genotypic_values(solved.fit, solved.covariance_PP)[: len(lines)]
-            weights_P = joined.panel_weights(
-                self.fitted_class.covariance.marker_weights(relationship_EE, scale, fit).weights_P)
+            fit, covariance_PE = solved.fit, solved.covariance_PP[: len(lines)]
+            breeding = joined.on_panel(self.covariance.marker_weights(relationship_EE, scale, fit))
             parts.append(pl.DataFrame({
                 "line_id": lines, "trait": [fit.trait] * len(lines),
-                "breeding_value": scale * (relationship_PP @ weights_P), "genotypic_value": total_P,
+                "breeding_value": breeding.breeding_values(relationship_PP, covariance_PE, scale, fit),
+                "genotypic_value": genotypic_values(fit, solved.covariance_PP)[: len(lines)],
                 "intercept": np.full(len(lines), fit.intercept)}))
         return pl.concat(parts).sort("trait", maintain_order=True)
 

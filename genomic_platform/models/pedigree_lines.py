@@ -12,7 +12,7 @@ Reference: Legarra, Aguilar & Misztal 2009, J. Dairy Sci. 92:4656-4663.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +21,7 @@ import polars as pl
 
 from genomic_platform.genotypes.kinship.pedigree import numerator_relationship, ordered_pedigree
 from genomic_platform.genotypes.kinship.single_step import pedigree_regression, tuning
+from genomic_platform.models.line_covariance import MarkerWeights
 from genomic_platform.models.markers import save_array
 
 #: Largest |C| of a line that no genotyped line says anything about.
@@ -58,10 +59,11 @@ class PedigreeLines:
         """Covariance of Q genotyped lines with all E, from theirs with the panel."""
         return cross_QP if not self.lines else np.hstack([cross_QP, cross_QP @ self.regression_UP.T])
 
-    def panel_weights(self, weights_E: np.ndarray) -> np.ndarray:
-        """Weights over E as weights over the panel: G* w = (the rows of H) w for every genotyped line."""
-        n_panel = self.regression_UP.shape[1]
-        return weights_E[:n_panel] + self.regression_UP.T @ weights_E[n_panel:]
+    def on_panel(self, weights: MarkerWeights) -> MarkerWeights:
+        """Weights over E as weights over the panel: a genotyped line's row of H times the former is its row of G times
+        the latter."""
+        n_panel, weights_E = self.regression_UP.shape[1], weights.weights_P
+        return replace(weights, weights_P=weights_E[:n_panel] + self.regression_UP.T @ weights_E[n_panel:])
 
     def save(self, folder: Path) -> None:
         """Write a folder; nothing where there are no lines."""

@@ -5,6 +5,7 @@ A programme's own model follows the same protocol and is named `package.module:C
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -27,6 +28,7 @@ class TrainingSet:
     relationship_NN : VanRaden 1 relationship in the order of `genotypes.lines`; None = the model computes it.
     environment_features : contract ENVIRONMENT_FEATURES of all seasons seen, or None.
     pedigree : contract PEDIGREE of the lines known at the season, or None.
+    families : line → family of the panel's lines, None where it is unknown; None = no families are known.
     """
 
     season: str
@@ -35,6 +37,7 @@ class TrainingSet:
     relationship_NN: np.ndarray | None = None
     environment_features: pl.DataFrame | None = None
     pedigree: pl.DataFrame | None = None
+    families: Mapping[str, str | None] | None = None
 
     @property
     def traits(self) -> tuple[str, ...]:

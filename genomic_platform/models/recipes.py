@@ -4,6 +4,7 @@
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
     bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one
     bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
+    family_blup              GBLUP whose marker effects differ between families, their correlation by REML
     package.module:Class     a programme's own recipe, made without arguments
 """
 
@@ -17,14 +18,15 @@ from pathlib import Path
 
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.models.bayes.recipe import BayesB, BayesCPi, BayesianLasso, BayesR
+from genomic_platform.models.family_blup import FamilyBlup
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
 
 RECIPES: dict[str, Callable[[], Model]] = {
-    "genomic_blup": GenomicBlup, "kernel": Kernel, "bayes_b": BayesB, "bayes_c_pi": BayesCPi, "bayes_r": BayesR,
-    "bayesian_lasso": BayesianLasso}
+    "genomic_blup": GenomicBlup, "kernel": Kernel, "family_blup": FamilyBlup, "bayes_b": BayesB,
+    "bayes_c_pi": BayesCPi, "bayes_r": BayesR, "bayesian_lasso": BayesianLasso}
 
 
 def load_recipe(name: str) -> Model:

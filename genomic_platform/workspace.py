@@ -48,6 +48,15 @@ class Workspace:
         return Path(self.settings.dagster_home) if self.settings.dagster_home else self.root / "dagster"
 
     @property
+    def lease_folder(self) -> Path:
+        """Where steps' processes keep their leases on graphics cards."""
+        return Path(self.settings.lease_folder) if self.settings.lease_folder else self.root / "leases"
+
+    def checkpoints(self, fingerprint: str) -> Path:
+        """Where the training of a step with this fingerprint keeps its checkpoints, whichever run it is part of."""
+        return self.root / "checkpoints" / fingerprint
+
+    @property
     def mlflow_uri(self) -> str:
         return self.settings.mlflow_uri or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
 

@@ -44,14 +44,15 @@ class Settings(BaseModel):
                                             "empty = host and mlflow_port")
     season_job: Literal["train_season", "train_season_gpu"] = Field(
         "train_season", description="job that sensors start for a season; backfills take its executor")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="what training steps compute on: cpu, cuda or "
-                                                                           "cuda:N; the CUDA executor sets it by step")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$",
+                        description="what training computes on: cpu, cuda or cuda:N; "
+                                    "the CUDA executor sets it for each step")
     gpu_missing: Literal["fail", "cpu"] = Field("fail", description="a step asks for a GPU that this machine does not "
                                                                     "have: fail, or compute on the CPU")
     gpu_devices: str = Field("", description="GPUs that steps may have: indices or UUIDs, by commas; empty = all")
     nvidia_smi: str = Field("nvidia-smi", description="program that lists the GPUs, as nvidia-smi does")
-    lease_folder: str = Field("", description="folder of the leases on GPUs, on a local disk; one for all workspaces of a "
-                                              "machine; empty = in the workspace")
+    lease_folder: str = Field("", description="folder of the leases on GPUs, on a local disk, one for all workspaces "
+                                              "of a machine; empty = in the workspace")
     step_processes: int = Field(0, ge=0, description="steps of a run that the CUDA executor runs at once, those that "
                                                      "wait for a GPU included; 0 = as many as cores")
     preemption_retries: int = Field(3, ge=0, description="times a step whose process was ended from outside is started "

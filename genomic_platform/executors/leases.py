@@ -1,8 +1,8 @@
 """Which step process has which graphics card: leases shared by all runs of a machine, which a dead process cannot keep.
 
 A lease is a small JSON file that the step's process holds open and locked (flock); the kernel lets go of it when the
-process ends, however it ends. A step without a card has one as well: it says that the process is alive, and which it is.
-No Dagster here. Reference: flock(2).
+process ends, however it ends. A step without a card has one as well: it says which process is the step's, and that
+it lives. No Dagster here. Reference: flock(2).
 """
 
 from __future__ import annotations
@@ -80,21 +80,11 @@ class Lease:
     shared: bool = False
     pid: int = 0
 
-    def end(self, grace_s: float, alive: Callable[[], bool]) -> None:
-        """Ask the process to end, which lets it keep a checkpoint; after `grace_s` kill it and all it started."""
-        if not self.pid:
-            return
-        _signal(os.kill, self.pid, signal.SIGTERM)
-        deadline = time.monotonic() + grace_s
-        while alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if alive():
-            _signal(os.killpg, self.pid, signal.SIGKILL)
-
 
 def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
     try:
-        send(pid, number)
+        if pid:  # 0, not yet started, would be this very process group
+            send(pid, number)
     except ProcessLookupError:
         return
 
@@ -197,6 +187,19 @@ class LeaseBook:
     def of_step(self, run_id: str, step_key: str) -> Lease | None:
         """The lease of a step's process, if it lives."""
         return next((a for a in self.living() if (a.run_id, a.step_key) == (run_id, step_key)), None)
+
+    def end(self, leases: Sequence[Lease], grace_s: float) -> None:
+        """Ask processes to end, which lets them keep a checkpoint; after `grace_s` kill them and all they started.
+
+        With no grace they are killed unasked.
+        """
+        for lease in leases if grace_s else ():
+            _signal(os.kill, lease.pid, signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while (left := [a for a in self.living() if a in leases]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for lease in left:
+            _signal(os.killpg, lease.pid, signal.SIGKILL)
 
     def _living(self) -> Iterator[Lease]:
         for path in sorted(self.folder.glob("*.json")):

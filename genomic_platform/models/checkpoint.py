@@ -1,4 +1,4 @@
-"""Checkpoints of a long training: whole on disk, on time and on SIGTERM, so that a killed training goes on where it was.
+"""Checkpoints of a long training: whole on disk, on time and on SIGTERM, so that a killed one goes on where it was.
 
 What a training's state is, the training says: nested dicts, lists and tuples of numbers, texts, arrays and tensors.
 Resumed, it gives the numbers of an undisturbed one when the state holds all it depends on: parameters, optimiser,
@@ -115,7 +115,7 @@ class Checkpoint:
 
 def _encoded(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The value as JSON, its arrays put aside under names."""
-    if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, np.generic):
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
         return value
     if isinstance(value, Mapping):
         return {"dict": [[_encoded(k, arrays), _encoded(v, arrays)] for k, v in value.items()]}

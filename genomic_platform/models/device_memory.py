@@ -32,8 +32,8 @@ def with_smaller_batch(work: Callable[[int], T], batch: int) -> T:
             said.append(f"batch of {size:,}: {error}")
         # outside `except`, where the traceback no longer holds the first try's tensors
         _release()
-    raise OutOfDeviceMemory("out of memory, with a smaller batch too; " + "; ".join(said) + "; repair: a smaller batch, "
-                            "fewer markers, or ask for a device with more free memory (gpu_memory_gib)")
+    raise OutOfDeviceMemory(f"out of memory, a smaller batch too; {'; '.join(said)}; repair: a smaller batch, fewer "
+                            "markers, or ask for a device with more free memory (gpu_memory_gib)")
 
 
 def out_of_memory(error: BaseException) -> bool:

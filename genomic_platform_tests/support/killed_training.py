@@ -1,4 +1,4 @@
-"""Small trainings in a process of their own, for tests that kill them: `python -m … numpy|torch FOLDER OUT [slow]`.
+"""Small trainings for tests that kill their process: `python -m … numpy|torch FOLDER OUT [slow]`.
 
 Both print a line at every step, wait after it when slow, keep a checkpoint at every fifth step and on SIGTERM, and
 write their final numbers to OUT.
@@ -16,6 +16,12 @@ import numpy as np
 from genomic_platform.models.checkpoint import Checkpoint
 
 STEPS, EVERY = 60, 5
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, waited for by its parent or not."""
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
 
 
 def train_numpy(checkpoint: Checkpoint, step_done: Callable[[int], None]) -> np.ndarray:

@@ -8,6 +8,7 @@
     ├── PredecessorRunning     an earlier season is on its way: transient
     ├── DecisionsChanged       somebody decided on a champion while the run went on: transient
     ├── MissingExtra           an optional package is not installed
+    ├── OutOfDeviceMemory      a training does not fit the device, with a smaller batch neither
     └── StoreError             the versioned store
         ├── ObjectNotFound     no such branch, commit or path
         ├── MergeConflict      a path was changed differently on both sides
@@ -118,6 +119,10 @@ class MissingExtra(GenomicPlatformError):
     """An optional package is not installed; the message names the extra to install."""
 
     exit_code = 2
+
+
+class OutOfDeviceMemory(GenomicPlatformError):
+    """A training does not fit the device's memory; the message says which batches were tried."""
 
 
 class StoreError(GenomicPlatformError):

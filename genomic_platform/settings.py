@@ -42,7 +42,22 @@ class Settings(BaseModel):
     lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
     mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
                                             "empty = host and mlflow_port")
-    season_job: str = Field("train_season", description="job that sensors start for a season")
+    season_job: Literal["train_season", "train_season_gpu"] = Field(
+        "train_season", description="job that sensors start for a season; backfills take its executor")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$",
+                        description="what training computes on: cpu, cuda or cuda:N; "
+                                    "the CUDA executor sets it for each step")
+    gpu_missing: Literal["fail", "cpu"] = Field("fail", description="a step asks for a GPU that this machine does not "
+                                                                    "have: fail, or compute on the CPU")
+    gpu_devices: str = Field("", description="GPUs that steps may have: indices or UUIDs, by commas; empty = all")
+    nvidia_smi: str = Field("nvidia-smi", description="program that lists the GPUs, as nvidia-smi does")
+    lease_folder: str = Field("", description="folder of the leases on GPUs, on a local disk, one for all workspaces "
+                                              "of a machine; empty = in the workspace")
+    step_processes: int = Field(0, ge=0, description="steps of a run that the CUDA executor runs at once, those that "
+                                                     "wait for a GPU included; 0 = as many as cores")
+    preemption_retries: int = Field(3, ge=0, description="times a step whose process was ended from outside is started "
+                                                         "again by its run (CUDA executor)")
+    checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between two checkpoints of a long training")
     sensor_seconds: int = Field(30, ge=1, description="seconds between two looks at the landing folders")
     run_retries: int = Field(3, ge=0, description="times a failed run is tried again (transient causes only)")
     actor: str = Field("", description="who acts, for the audit log; empty = the user of the operating system")
@@ -114,3 +129,13 @@ def read_settings(folder: Path | None = None, **command_line: object) -> Setting
 def child_environment(workspace: Path) -> dict[str, str]:
     """The environment for a process that serves this workspace (web server, daemon, MLflow)."""
     return {**os.environ, "DAGSTER_HOME": str(workspace / "dagster"), PREFIX + "WORKSPACE": str(workspace)}
+
+
+def step_environment(device: str, visible: str) -> dict[str, str]:
+    """The environment for the process of one step that computes on `device` and sees these GPUs only."""
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": visible, PREFIX + "DEVICE": device}
+
+
+def visible_devices() -> tuple[str, ...]:
+    """The GPUs this process was given by `step_environment`, or by whoever set CUDA_VISIBLE_DEVICES."""
+    return tuple(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))

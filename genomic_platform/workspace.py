@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".genomic_platform"
 EMBEDDED, CACHE = "store", "cache"
+#: Seconds that a step process gets to keep a checkpoint before it is killed.
+GRACE_SECONDS = 30.0
 
 
 class Workspace:
@@ -46,6 +48,15 @@ class Workspace:
     @property
     def dagster_home(self) -> Path:
         return Path(self.settings.dagster_home) if self.settings.dagster_home else self.root / "dagster"
+
+    @property
+    def lease_folder(self) -> Path:
+        """Where steps' processes keep their leases on graphics cards."""
+        return Path(self.settings.lease_folder) if self.settings.lease_folder else self.root / "leases"
+
+    def checkpoints(self, fingerprint: str) -> Path:
+        """Where the training of a step with this fingerprint keeps its checkpoints, whichever run it is part of."""
+        return self.root / "checkpoints" / fingerprint
 
     @property
     def mlflow_uri(self) -> str:
@@ -108,17 +119,25 @@ class Workspace:
         replace_text(self.root / "programs.json", json.dumps(listed, indent=1) + "\n")
 
     @contextmanager
-    def turn(self, program: str, timeout_s: float = 0.0) -> Iterator[None]:
+    def turn(self, program: str, timeout_s: float = 0.0, keeps: str = "") -> Iterator[None]:
         """Hold the programme alone among all processes that run its seasons; a killed holder lets go by dying.
 
-        Raises StoreUnavailable when another process still holds it after `timeout_s`.
+        Step processes that an earlier holder left behind when it was killed are ended first, but for those of run
+        `keeps`. Raises StoreUnavailable when another process still holds it after `timeout_s`.
         """
+        from genomic_platform.executors.leases import LeaseBook
         from genomic_platform.stores.lock import exclusive
 
-        folder = self.root / "turns"
-        folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f"{program}.lock", timeout_s):
+        path = self.turn_file(program)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(path, timeout_s):
+            if self.lease_folder.is_dir():
+                book = LeaseBook(self.lease_folder)
+                book.end([a for a in book.living() if a.turn == str(path) and a.run_id != keeps], GRACE_SECONDS)
             yield
+
+    def turn_file(self, program: str) -> Path:
+        return self.root / "turns" / f"{program}.lock"
 
     def registered_versions(self, program: str) -> dict[str, dict[str, int]]:
         """Trait → model version → registry version, as last projected; spares a reader MLflow's start-up."""

@@ -16,18 +16,21 @@ import dagster as dg
 import polars as pl
 
 from genomic_platform.catalogue import ASSETS
-from genomic_platform.defs.failures import as_failure
+from genomic_platform.defs.failures import as_failure, as_preemption, note_bug
 from genomic_platform.defs.lineage import COLUMNS, column_lineage
 from genomic_platform.defs.order import require_predecessors
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.errors import GenomicPlatformError, NotAvailable, Notice, StoreUnavailable
-from genomic_platform.io_managers.versioned import run_branch
+from genomic_platform.executors.devices import DeviceMeter
+from genomic_platform.executors.leases import DeviceRequest
+from genomic_platform.io_managers.versioned import has_step_processes, run_branch
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
 from genomic_platform.models.protocol import FittedModel
 from genomic_platform.program import RECIPES, FieldSeason, Program
 from genomic_platform.schemas import Column, TableContract
 from genomic_platform.schemas.predictions import VALUES
+from genomic_platform.settings import read_settings, visible_devices
 from genomic_platform.stores.assets import AssetRecord, AssetStore, TableCodec, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
@@ -97,6 +100,16 @@ class Season:
         """Traits that no decision has been taken on before this season."""
         decided = set(self.read("registered_model", self.previous)["trait"]) if self.previous else set()
         return sorted(set(training_set["trait"]) - decided)
+
+    @property
+    def device(self) -> str:
+        """What the step computes on: `cpu` or `cuda`."""
+        return self.workspace.settings.device
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of a long training's checkpoints: the step's, whichever run it is part of; gone once it is sealed."""
+        return self.workspace.checkpoints(self.fingerprint)
 
     @property
     def units(self) -> dict[str, str]:
@@ -188,7 +201,10 @@ class _Step:
                 season.assets.link(self.name, season.label, published.season, codec, season.assets.ref)
             data_version = published.data_version
         else:
-            value = self.compute(season, **values)
+            settings = season.workspace.settings
+            with DeviceMeter(settings.nvidia_smi, visible_devices() if season.device != "cpu" else ()) as meter:
+                value = self.compute(season, **values)
+            season.shown |= meter.facts()
             self.require_landing(season, versions)
             data_version = season.assets.write(self.name, season.label, value, codec)
         record = AssetRecord(
@@ -230,6 +246,7 @@ def season_asset(
     *, group: str, code_version: str, kinds: set[str] | None = None, settings: tuple[str, ...] = (),
     landing: tuple[str, ...] = (), history: tuple[str, ...] = (), describe: Describe | None = None,
     timeless: bool = False, shown_with: tuple[str, ...] = (), hand_decisions: bool = False,
+    gpu: DeviceRequest | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make an asset of the graph from `compute(season, **inputs) -> value`.
 
@@ -243,6 +260,7 @@ def season_asset(
     timeless : the result depends on the inputs alone, not on which season asks; an earlier season's equal content is
         linked. Anything else, such as the lines known at a season, has the season in its fingerprint.
     hand_decisions : the result depends on rollbacks and approvals taken since the preceding season.
+    gpu : graphics cards that the step asks the CUDA executor for; another executor runs it on the CPU.
     """
 
     def decorate(compute: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -258,11 +276,19 @@ def season_asset(
                 return step.run(context, values)
             except GenomicPlatformError as error:
                 raise as_failure(error, context.instance, context.run) from error
+            except dg.DagsterExecutionInterruptedError as error:
+                if has_step_processes(context.run):
+                    raise as_preemption(error, read_settings().preemption_retries) from error
+                raise  # the run itself is told to end; run retries start it again
+            except Exception as error:
+                note_bug(error, context.instance, context.run)
+                raise
 
         return dg.asset(
             name=name, description=inspect.getdoc(compute), group_name=group, code_version=code_version,
             kinds={"polars" if isinstance(codec, TableCodec) else "python", *(kinds or set())}, owners=OWNERS,
             partitions_def=field_season, io_manager_key="versioned", required_resource_keys={"workspace"},
+            op_tags=gpu.tags() if gpu else None,
             ins={n: dg.AssetIn() for n in inputs}, deps=[*(f"landing_{kind}" for kind in landing), *shown_with],
             metadata=_column_schema(name, shown_as) if shown_as else None,
         )(execute)

@@ -5,6 +5,7 @@ the run's branch, whose unchanged part is the base commit pinned when the branch
 """
 
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,7 +26,8 @@ from genomic_platform.workspace import Workspace
 PID_TAG = "genomic_platform/pid"
 #: Seconds a run waits for a command line that is between two seasons, where the queue sees no run to wait for.
 TURN_SECONDS = 1800.0
-
+#: On runs whose steps are processes of their own: the run's id. Its worker then holds the programme for all of them.
+WORKER_TAG = "genomic_platform/steps_of"
 
 #: On runs that continue the branch of another: its id.
 CONTINUES_TAG = "genomic_platform/continues"
@@ -41,6 +43,11 @@ def _workspace(root: str) -> Workspace:
     return Workspace(Path(root))
 
 
+def has_step_processes(run: dg.DagsterRun) -> bool:
+    """Whether the run's steps are processes of their own; a run started again inherits the tag, but not the id."""
+    return run.tags.get(WORKER_TAG) == run.run_id
+
+
 class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens the workspace at `root`; one object per process. A run holds its programme from first step to last."""
 
@@ -53,7 +60,8 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["WorkspaceResource", None, None]:
         key = context.run.tags.get("dagster/partition") if context.run else None
         # A run started again from the UI inherits its tags, so the tag alone does not make it the command line's.
-        if context.run is None or key is None or context.run.tags.get(PID_TAG) == str(os.getpid()):
+        if (context.run is None or key is None or has_step_processes(context.run)
+                or context.run.tags.get(PID_TAG) == str(os.getpid())):
             yield self
             return
         with self.open().turn(FieldSeason.from_key(key).program, TURN_SECONDS):
@@ -72,6 +80,7 @@ class VersionedIOManager(dg.ConfigurableIOManager):  # type: ignore[type-arg]
 
     def handle_output(self, context: dg.OutputContext, obj: AssetRecord) -> None:
         self._assets(context, FieldSeason.from_key(context.partition_key)).seal(obj)
+        shutil.rmtree(_workspace(self.root).checkpoints(obj.fingerprint), ignore_errors=True)  # safe now
 
     def load_input(self, context: dg.InputContext) -> Any:
         season = FieldSeason.from_key(context.partition_key)

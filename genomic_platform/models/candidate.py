@@ -32,10 +32,11 @@ def training_set_of(season: str, training_set: pl.DataFrame, genotype_panel: Gen
                        relationship_array(relationship_matrix), environment_features, pedigree)
 
 
-def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str, str]) -> FittedCandidate:
+def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str, str], device: str = "cpu",
+                  checkpoint: Path | None = None) -> FittedCandidate:
     """Fit a recipe, and have the values it gives of all known lines; `units` of the traits are kept with it."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
-    model = load_recipe(recipe).fit(known, seed=seed)
+    model = load_recipe(recipe).fit(known, seed=seed, device=device, checkpoint=checkpoint)
     values = model.predict(known.genotypes, known.environment_features)
     cost = {"wall_seconds": time.perf_counter() - wall_s, "cpu_seconds": time.process_time() - cpu_s}
     return FittedCandidate(model, values, Provenance.of(recipe, known, units), cost)

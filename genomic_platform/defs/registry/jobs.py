@@ -59,17 +59,20 @@ def reject_what_waits(context: dg.OpExecutionContext, config: Decision) -> None:
         workspace, config.program, config.trait, reason=config.reason, who=config.who))
 
 
-@dg.job(description="Put an earlier model back as a trait's champion, at once; it stays until `approve`.")
+@dg.job(executor_def=dg.in_process_executor,
+        description="Put an earlier model back as a trait's champion, at once; it stays until `approve`.")
 def rollback() -> None:
     put_earlier_champion_back()
 
 
-@dg.job(description="Approve the model that waits for a trait, or lift the pin of a rollback.")
+@dg.job(executor_def=dg.in_process_executor,
+        description="Approve the model that waits for a trait, or lift the pin of a rollback.")
 def approve() -> None:
     approve_what_waits()
 
 
-@dg.job(description="Reject the model that waits for a trait.")
+@dg.job(executor_def=dg.in_process_executor,
+        description="Reject the model that waits for a trait.")
 def reject() -> None:
     reject_what_waits()
 

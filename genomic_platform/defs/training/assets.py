@@ -63,7 +63,7 @@ def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str,
 
 
 def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
-    candidate = fit_candidate(recipe, known, season.program.file.seed, season.units)
+    candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device, season.checkpoint)
     season.log_candidate(recipe, candidate.model)
     return candidate
 

@@ -2,6 +2,9 @@
 
     genomic_blup             GBLUP
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
+    marker_network           GBLUP and a network over all markers, kept where it helps lines it has not seen
+    convolutional_network    the same with features of neighbouring markers only, window by window
+    graph_network            the same on a line's scores and those of its nearest relatives
     package.module:Class     a programme's own recipe, made without arguments
 """
 
@@ -17,9 +20,14 @@ from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.line_model import PARAMETERS, RUN
+from genomic_platform.models.networks.convolutional_network import ConvolutionalNetwork
+from genomic_platform.models.networks.graph_network import GraphNetwork
+from genomic_platform.models.networks.marker_network import MarkerNetwork
 from genomic_platform.models.protocol import FittedModel, Model
 
-RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel}
+RECIPES: dict[str, Callable[[], Model]] = {
+    "genomic_blup": GenomicBlup, "kernel": Kernel,
+    "marker_network": MarkerNetwork, "convolutional_network": ConvolutionalNetwork, "graph_network": GraphNetwork}
 
 
 def load_recipe(name: str) -> Model:

@@ -40,15 +40,17 @@ def to_device_dosages(packed_mB: np.ndarray, n_lines: int, device: str = "cpu") 
     return unpacked(packed_mB, dosage_m4, device)[:, :n_lines]
 
 
-def unpacked(packed_mB: np.ndarray, value_m4: np.ndarray, device: str) -> torch.Tensor:
+def unpacked(packed_mB: np.ndarray | torch.Tensor, value_m4: np.ndarray, device: str) -> torch.Tensor:
     """The numbers that calls stand for, (m, 4 B) of the dtype of `value_m4`, unpacked on the device by shifts.
 
-    The columns past the last line hold the number of code 00.
+    The columns past the last line hold the number of code 00. Packed calls that are on the device already stay there.
     """
     import torch
 
     where = torch_device(device)
-    packed = torch.from_numpy(np.array(packed_mB)).to(where)[:, :, None]  # a copy: torch wants it writable
+    if isinstance(packed_mB, np.ndarray):
+        packed_mB = torch.from_numpy(np.array(packed_mB))  # a copy: torch wants it writable
+    packed = packed_mB.to(where)[:, :, None]
     code = ((packed >> torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=where)) & 3).flatten(1)
     value = torch.from_numpy(np.array(value_m4)).to(where)
     z = value[:, 3:].expand(code.shape)

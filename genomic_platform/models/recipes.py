@@ -5,6 +5,9 @@
     bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one
     bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
     family_blup              GBLUP whose marker effects differ between families, their correlation by REML
+    marker_network           GBLUP and a network over all markers, kept where it helps lines it has not seen
+    convolutional_network    the same with features of neighbouring markers only, window by window
+    graph_network            the same on a line's scores and those of its nearest relatives
     package.module:Class     a programme's own recipe, made without arguments
 """
 
@@ -13,20 +16,23 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from genomic_platform.errors import NotAvailable, ProgramError
-from genomic_platform.models.bayes.recipe import BayesB, BayesCPi, BayesianLasso, BayesR
-from genomic_platform.models.family_blup import FamilyBlup
-from genomic_platform.models.genomic_blup import GenomicBlup
-from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
 
-RECIPES: dict[str, Callable[[], Model]] = {
-    "genomic_blup": GenomicBlup, "kernel": Kernel, "family_blup": FamilyBlup, "bayes_b": BayesB,
-    "bayes_c_pi": BayesCPi, "bayes_r": BayesR, "bayesian_lasso": BayesianLasso}
+_HERE = "genomic_platform.models"
+#: Name → `module:Class`, imported when it is asked for: no recipe waits for another's packages.
+RECIPES: dict[str, str] = {
+    "genomic_blup": f"{_HERE}.genomic_blup:GenomicBlup", "kernel": f"{_HERE}.kernel:Kernel",
+    "family_blup": f"{_HERE}.family_blup:FamilyBlup",
+    "bayes_b": f"{_HERE}.bayes.recipe:BayesB", "bayes_c_pi": f"{_HERE}.bayes.recipe:BayesCPi",
+    "bayes_r": f"{_HERE}.bayes.recipe:BayesR", "bayesian_lasso": f"{_HERE}.bayes.recipe:BayesianLasso",
+    "marker_network": f"{_HERE}.networks.marker_network:MarkerNetwork",
+    "convolutional_network": f"{_HERE}.networks.convolutional_network:ConvolutionalNetwork",
+    "graph_network": f"{_HERE}.networks.graph_network:GraphNetwork",
+}
 
 
 def load_recipe(name: str) -> Model:
@@ -36,9 +42,7 @@ def load_recipe(name: str) -> Model:
     ------
     ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`.
     """
-    if name in RECIPES:
-        return RECIPES[name]()
-    recipe = _find(name, f"recipe '{name}'")()
+    recipe = _find(RECIPES.get(name, name), f"recipe '{name}'")()
     missing = [need for need in ("name", "code_version", "fit") if not hasattr(recipe, need)]
     if missing:
         raise ProgramError(f"recipe '{name}': expected the attributes name, code_version and fit; missing "

@@ -1,0 +1,51 @@
+"""`marker_network`: every feature of the branch sees the whole genotype, so that markers of all chromosomes interact.
+
+The branch starts as a Gaussian kernel's random features (Rahimi & Recht 2007, NeurIPS 20) and learns from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.networks.inputs import Inputs, MarkerInputs, ScoreInputs
+from genomic_platform.models.networks.recipe import NetworkRecipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class MarkerNetwork(NetworkRecipe):
+    """The recipe `marker_network`."""
+
+    features: int = 512
+    """Cosine features of each member."""
+    bandwidth: float = 0.5
+    """θ of the kernel the features start from, in median squared distances of panel lines."""
+    most_axes: int = 4_000
+    """Panels with more lines, or more lines than markers, give the branch their markers instead of their scores: the
+    eigendecomposition takes 9 P³ operations."""
+
+    name: ClassVar[str] = "marker_network"
+    code_version: ClassVar[str] = "1"
+
+    def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:
+        if panel.n_lines > min(self.most_axes, panel.n_variants):
+            return MarkerInputs(panel.n_variants)
+        return ScoreInputs.of_panel(relationship_PP)
+
+    def inputs_of(self, arrays: Mapping[str, np.ndarray], panel: GenotypeTable) -> Inputs:
+        return ScoreInputs(**arrays) if arrays else MarkerInputs(panel.n_variants)
+
+    def module(self, inputs: Inputs, panel: GenotypeTable, n_traits: int, spread: float,
+               generator: torch.Generator) -> nn.Module:
+        from genomic_platform.models.networks.branches import DenseBranch
+
+        return DenseBranch(inputs.n_inputs, self.n_members, self.features, n_traits, self.bandwidth * spread,
+                           generator)

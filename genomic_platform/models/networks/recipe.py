@@ -1,0 +1,164 @@
+"""The recipes of networks before training: GBLUP first, then a branch on what it leaves, kept where it helps.
+
+ŷ = μ̂ + ĝ + a f̄(x): ĝ is the GBLUP of all training lines (the skip path; effects by back-solution), f̄ the mean over
+members of a branch whose last layer starts at zero, a ∈ [0, 1] its weight by lines the members had not seen. Where f
+does not help those, a = 0 and the result is GBLUP. A recipe adds what the branch sees and how it is built.
+Axes: P panel lines, N training lines, M markers, R inputs, A members, T traits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import polars as pl
+
+from genomic_platform.errors import InputError, MissingExtra, NotAvailable, Problem
+from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.checkpoint import Checkpoint
+from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
+from genomic_platform.models.networks.fitted import NOT_LEARNT, Branch, FittedNetwork
+from genomic_platform.models.networks.inner_folds import CLOSED, Gate, InnerTargets, gate, inner_targets
+from genomic_platform.models.networks.inputs import Inputs
+from genomic_platform.models.networks.settings import Training
+from genomic_platform.models.protocol import TrainingSet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+NO_GAIN = "closed: no gain in inner folds"
+
+
+@dataclass(frozen=True)
+class NetworkRecipe(ABC):
+    """A network that starts as GBLUP.
+
+    Attributes
+    ----------
+    training : how it is trained.
+    """
+
+    training: Training = field(default_factory=Training)
+
+    name: ClassVar[str]
+    code_version: ClassVar[str]
+
+    @abstractmethod
+    def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:
+        """What the branch sees of a line."""
+
+    @abstractmethod
+    def inputs_of(self, arrays: Mapping[str, np.ndarray], panel: GenotypeTable) -> Inputs:
+        """The same from saved arrays."""
+
+    @abstractmethod
+    def module(self, inputs: Inputs, panel: GenotypeTable, n_traits: int, spread: float,
+               generator: torch.Generator) -> nn.Module:
+        """The branch. `spread` : median squared distance of two panel lines in the inputs' scale."""
+
+    @property
+    def n_members(self) -> int:
+        return self.training.folds * self.training.seeds
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, object]) -> Self:
+        """The recipe whose `asdict` this is."""
+        training = settings["training"]
+        assert isinstance(training, Mapping)
+        return cls(**{**settings, "training": Training(**training)})
+
+    def fit(self, training_set: TrainingSet, *, seed: int = 0, device: str = "cpu",
+            checkpoint: Path | None = None) -> FittedNetwork:
+        """Train on all traits: repeatable to the bit on one processor with one number of threads.
+
+        Parameters
+        ----------
+        seed : of the inner folds, the start and the order of lines.
+        device : `cpu` or `cuda`, of the branch.
+        checkpoint : folder from which a training that was killed goes on; a finished training does not look there.
+
+        Raises
+        ------
+        MissingExtra : torch is not installed. NotAvailable : no such device here. InputError : a mean is not a number.
+        """
+        where = network_device(device)
+        _require_numbers(training_set.means)
+        if training_set.relationship_NN is None:
+            training_set = replace(training_set, relationship_NN=vanraden(training_set.genotypes).matrix_NN)
+        additive = GenomicBlup().fit(training_set)
+        assert isinstance(additive, FittedGenomicBlup)
+        assert training_set.relationship_NN is not None
+        targets = inner_targets(additive.panel, training_set.relationship_NN, additive.fits, self.training.folds, seed)
+        if targets is None:
+            return FittedNetwork.without_branch(self, additive)
+        with Checkpoint(checkpoint, self.training.checkpoint_seconds) as place:
+            return self._fit_branch(additive, training_set.relationship_NN, targets, seed, where, place)
+
+    def fit_values(self, training_set: TrainingSet) -> pl.DataFrame:
+        """Train and give the panel's values, with GBLUP's intercept, for cross-validation."""
+        fitted = self.fit(training_set)
+        intercept = pl.DataFrame({"trait": fitted.traits, "intercept": [f.intercept for f in fitted.additive.fits]},
+                                 schema={"trait": pl.String, "intercept": pl.Float64})
+        return (fitted.predict(training_set.genotypes).join(intercept, on="trait", maintain_order="left")
+                .select("line_id", "trait", "breeding_value", "genotypic_value", "intercept"))
+
+    def _fit_branch(self, additive: FittedGenomicBlup, relationship_PP: np.ndarray, targets: InnerTargets, seed: int,
+                    device: torch.device, checkpoint: Checkpoint) -> FittedNetwork:
+        import torch
+
+        from genomic_platform.models.kernel import median_squared_distance
+        from genomic_platform.models.networks.training import Trainer
+
+        panel = additive.panel
+        generator = torch.Generator().manual_seed(seed)
+        inputs = self.inputs(panel, relationship_PP)
+        module = self.module(inputs, panel, len(additive.fits), median_squared_distance(relationship_PP, 1.0),
+                             generator)
+        lines = panel.select(lines=[panel.lines[row] for row in targets.rows_N])
+        feed = inputs.feed(lines, additive, device, self.training.resident_bytes)
+        trained = Trainer(module, feed, targets, self.training, generator).run(checkpoint)
+        gates = [gate(targets, t, trained.held_out_NT) if trained.epochs and sd > 0 else CLOSED
+                 for t, sd in enumerate(targets.sd_T)]
+        branch = Branch(inputs, {name: value.cpu().numpy() for name, value in module.state_dict().items()},
+                        np.array([g.weight for g in gates]) * targets.sd_T)
+        fitted = FittedNetwork.with_branch(self, additive, branch, module, feed, targets)
+        for trait, found, sd in zip(fitted.traits, gates, targets.sd_T, strict=True):
+            fitted.summaries[trait] |= _said(found, sd > 0, trained.epochs, self.n_members)
+        return fitted
+
+
+def network_device(device: str) -> torch.device:
+    """The torch device of that name.
+
+    Raises
+    ------
+    MissingExtra : torch is not installed. NotAvailable : no such device here.
+    """
+    try:
+        from genomic_platform.genotypes.device import torch_device
+
+        return torch_device(device)
+    except ImportError as error:
+        raise MissingExtra("networks need the package torch; repair: pip install 'genomic-platform[networks]'"
+                           ) from error
+    except ValueError as error:
+        raise NotAvailable(f"network training: {error}") from error
+
+
+def _require_numbers(means: pl.DataFrame) -> None:
+    wrong = means.filter(~pl.col("mean").is_finite())
+    if wrong.height:
+        raise InputError([Problem("training set", "a number", str(row["mean"]), "correct or remove the line's records",
+                                  field=f"{row['trait']} of {row['line_id']}") for row in wrong.iter_rows(named=True)])
+
+
+def _said(found: Gate, learnt: bool, epochs: int, n_members: int) -> dict[str, float | int | str]:
+    state = "open" if found.weight else NO_GAIN if learnt else NOT_LEARNT
+    return {"branch": state, "branch_weight": found.weight, "inner_fold_gain": found.gain,
+            "inner_fold_gain_error": found.gain_error, "epochs": epochs, "members": n_members}

@@ -23,12 +23,12 @@ from genomic_platform.models.line_covariance import LineCovariance, Lines, Marke
 from genomic_platform.models.line_model import ARRAYS, FittedLineModel
 from genomic_platform.models.line_recipe import LineRecipe
 from genomic_platform.models.protocol import TrainingSet
-from genomic_platform.models.reml import contrast_eigen, spectral_reml_likelihood
 from genomic_platform.models.trait_fit import SolvedTrait, TraitData, TraitFit, fit_traits, spread
+from genomic_platform.models.tridiagonal import tridiagonal_contrasts, tridiagonal_likelihood
 
 #: Correlations of marker effects between families that REML chooses from.
 CORRELATIONS = (1.0, 0.75, 0.5, 0.25)
-#: Lines on which ρ is chosen: one decomposition for each of `CORRELATIONS`.
+#: Lines on which ρ is chosen: one reduction for each of `CORRELATIONS`.
 CORRELATION_LINES = 1_000
 #: Families of fewer lines tell nothing of their own effects; their lines count as of no family.
 MIN_FAMILY = 5
@@ -187,13 +187,13 @@ class _OnFamilies(LineRecipe):
         correlation_T = np.array([self.correlations[fit.trait] for fit in parameters["fits"]])
         return FittedFamilyBlup(**parameters, family_P=self.family_P, correlation_T=correlation_T)
 
-    def fit_components(self, relationship_PP: np.ndarray, scale: float,
+    def fit_components(self, relationship_EE: np.ndarray, scale: float,
                        data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
         data = list(data)
-        self.correlations.update(self._chosen(relationship_PP, data))
+        self.correlations.update(self._chosen(relationship_EE, data))
         for correlation in sorted(set(self.correlations.values())):
             of_this = [d for d in data if self.correlations[d.trait] == correlation]
-            yield from fit_traits(correlated(relationship_PP, self.family_P, correlation), of_this)
+            yield from fit_traits(correlated(relationship_EE, self.family_P, correlation), of_this)
 
     def _chosen(self, relationship_PP: np.ndarray, data: list[TraitData]) -> dict[str, float]:
         """ρ of every trait by the restricted likelihood of homoscedastic line means; 1 with fewer than two families."""
@@ -207,8 +207,8 @@ class _OnFamilies(LineRecipe):
             rows_S = group[0].rows_N[at]
             relationship_SS, family_S = relationship_PP[np.ix_(rows_S, rows_S)], self.family_P[rows_S]
             y_ST = np.column_stack([d.y_N[at] for d in group])
-            likelihood_CT = np.array([spectral_reml_likelihood(
-                y_ST, contrast_eigen(correlated(relationship_SS, family_S, c))) for c in CORRELATIONS])
+            likelihood_CT = np.array([tridiagonal_likelihood(
+                y_ST, tridiagonal_contrasts(correlated(relationship_SS, family_S, c))) for c in CORRELATIONS])
             best_T = likelihood_CT.argmax(axis=0)
             chosen |= {d.trait: CORRELATIONS[best] for d, best in zip(group, best_T, strict=True)}
         return chosen

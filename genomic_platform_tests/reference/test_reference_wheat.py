@@ -6,13 +6,13 @@ Genetics 186:713-724, report .480 / .488 / .355 / .464 (BLUP) and .601 / .494 / 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from genomic_platform.genotypes.read import read_genotypes
-from genomic_platform.models import recipes
 from genomic_platform.models.evaluate import evaluate
 from genomic_platform.models.folds import published_folds
 from genomic_platform.models.kernel import Kernel
@@ -21,20 +21,22 @@ from genomic_platform.phenotypes.trials import read_trials
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "wheat_cimmyt599"
 TRAIT = "grain_yield_std"
+MEDIAN_KERNEL = f"{__name__}:MedianKernel"
+
+
+@dataclass(frozen=True)
+class MedianKernel(Kernel):
+    bandwidth: str = "median"
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str], float]:
-    recipes.RECIPES["kernel_median"] = lambda: Kernel(bandwidth="median")
-    try:
-        genotypes, _ = read_genotypes([EXAMPLE / "landing/genotypes/genotypes.vcf.gz"])
-        records, _ = read_trials([EXAMPLE / "landing/trials/phenotypes.csv"], [TRAIT])
-        means, _ = line_means(records, means="centred")
-        folds = published_folds(pl.read_csv(EXAMPLE / "folds10.csv", infer_schema=False))
-        table = evaluate(genotypes, means, recipes=["genomic_blup", "kernel_median"], folds=folds,
-                         within_environment=True, means="centred", weights="none", clones_share_fold=False)
-    finally:
-        del recipes.RECIPES["kernel_median"]
+    genotypes, _ = read_genotypes([EXAMPLE / "landing/genotypes/genotypes.vcf.gz"])
+    records, _ = read_trials([EXAMPLE / "landing/trials/phenotypes.csv"], [TRAIT])
+    means, _ = line_means(records, means="centred")
+    folds = published_folds(pl.read_csv(EXAMPLE / "folds10.csv", infer_schema=False))
+    table = evaluate(genotypes, means, recipes=["genomic_blup", MEDIAN_KERNEL], folds=folds,
+                     within_environment=True, means="centred", weights="none", clones_share_fold=False)
     assert set(table["n_lines"]) == {599}
     assert set(table["n_folds"]) == {10}
     return {(model, environment): r for model, environment, r in
@@ -49,4 +51,4 @@ def test_gblup(found: dict[tuple[str, str], float], environment: str, r: float) 
 
 @pytest.mark.parametrize(("environment", "r"), [("E1", 0.575), ("E2", 0.473), ("E3", 0.433), ("E4", 0.525)])
 def test_kernel_with_median_bandwidth(found: dict[tuple[str, str], float], environment: str, r: float) -> None:
-    assert found["kernel_median", environment] == pytest.approx(r, abs=0.015)
+    assert found[MEDIAN_KERNEL, environment] == pytest.approx(r, abs=0.015)

@@ -50,7 +50,8 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
     lines
         Optional lines.csv: synonyms, families, parents, roles.
     pedigree
-        Optional pedigree.csv: line_id, parent_1, parent_2; genotypes are checked against it.
+        Optional pedigree.csv: line_id, parent_1, parent_2; genotypes are checked against it, and lines in trial
+        without genotypes train through it.
     traits
         Columns that are traits; guessed when not given.
     name

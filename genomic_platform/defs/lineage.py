@@ -10,8 +10,7 @@ import dagster as dg
 
 from genomic_platform.schemas.phenotypes import DAILY_WEATHER
 
-_FIT = ("training_set.mean", "training_set.error_variance", "relationship_matrix.relationship", "pedigree.parent_1",
-        "pedigree.parent_2")
+_FIT = ("training_set.mean", "training_set.error_variance", "relationship_matrix.relationship")
 _VALUES = {"line_id": ("training_set.line_id", "relationship_matrix.line_id"), "trait": ("training_set.trait",),
            "breeding_value": _FIT, "breeding_value_reliability": _FIT, "genotypic_value": _FIT,
            "genotypic_value_reliability": _FIT, "phenotyped": ("training_set.line_id",)}
@@ -38,8 +37,9 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "population_structure": {"line_id": ("relationship_matrix.line_id",), "score": (
         "relationship_matrix.relationship",), "variance_share": ("relationship_matrix.relationship",)},
     "pedigree": {name: (f"line_records.{name}",) for name in ("line_id", "parent_1", "parent_2", "inbreeding")},
-    "genomic_blup": _VALUES,
-    "kernel": {name: tuple(o for o in origins if not o.startswith("pedigree.")) for name, origins in _VALUES.items()},
+    "genomic_blup": {name: (*origins, "pedigree.parent_1", "pedigree.parent_2") if origins == _FIT else origins
+                     for name, origins in _VALUES.items()},
+    "kernel": _VALUES,
     "forward_predictions": {**{name: (f"line_means.{name}",) for name in (
         "trait", "season", "line_id", "environment")}, "family": ("line_records.family",),
         "observed": ("line_means.centred",)},

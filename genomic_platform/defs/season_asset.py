@@ -174,6 +174,8 @@ class _Step:
         if self.landing:
             digests = season.landing.digests(season.label)
             found |= {f"landing/{kind}": digests[kind] for kind in self.landing}
+        if "pedigree" in self.landing:  # what is stale follows from lines known; the step reads the file whole
+            found["pedigree file"] = season.landing.pedigree_digest()
         if self.hand_decisions and season.decisions_by_hand.height:
             found["hand_decisions"] = str(season.decisions_by_hand["number"].max())
         return found if self.timeless else found | {"season": season.label}

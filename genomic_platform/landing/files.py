@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,14 +18,13 @@ import polars as pl
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.phenotypes.delimited import read_delimited
 from genomic_platform.phenotypes.lines import LineRegistry, read_lines
-from genomic_platform.phenotypes.pedigree import Pedigree, pedigree_of_lines, read_pedigree
+from genomic_platform.phenotypes.pedigree import Pedigree, pedigree_of_lines, read_pedigree, with_ancestors
 from genomic_platform.phenotypes.seasons import ALL
 from genomic_platform.phenotypes.trial_table import RESERVED, trait_id
 from genomic_platform.phenotypes.trials import inspect_trials
 from genomic_platform.program import Program
 
 KINDS = ("genotypes", "trials", "lines", "environments", "pedigree")
-PARENTS = ("line_id", "parent_1", "parent_2")
 PLINK = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".pvar.zst", ".psam"))
 #: Names that only genotype files have; tables of dosages are told by their content.
 GENOTYPES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK[0], *PLINK[1], ".hmp.txt", ".hmp.txt.gz", ".parquet")
@@ -103,44 +102,65 @@ class Landing:
                                       f"merge them into one {kind}.csv") for f in files])
         return files[0] if files else None
 
-    def pedigree(self, records: pl.DataFrame) -> Pedigree:
+    def pedigree(self, records: pl.DataFrame, genotyped: Iterable[str] = ()) -> Pedigree:
         """Parents of lines, by pedigree.csv and by `records` (contract LINE_RECORDS), or by these alone.
 
-        A line of lines.csv that is not among `records` is not known yet, and is left out.
+        Of pedigree.csv the rows of `records`, of `genotyped` lines and of all they descend from: other lines are not
+        known yet.
 
         Raises InputError for what is wrong with the file, or differs between the two.
         """
         if self.pedigree_file is None:
             return pedigree_of_lines(records)
-        registry = read_lines(self.lines_file)
-        later = set(registry.records["line_id"]) - set(records["line_id"])
-        found = read_pedigree(self.pedigree_file, registry.synonyms, records)
-        return replace(found, records=found.records.filter(~pl.col("line_id").is_in(list(later))))
+        found = read_pedigree(self.pedigree_file, self._synonyms, records)
+        return replace(found, records=with_ancestors(found.records, {*records["line_id"], *genotyped}))
+
+    def pedigree_digest(self) -> str:
+        """Digest of the pedigree file, whole."""
+        return _digest([_file_digest(p, _stamp(p)) for p in self.files("pedigree")])
 
     def digests(self, season: str) -> dict[str, str]:
         """Digest of what each kind of landing file says of `season`.
 
         Trials and environments: the season's own rows, columns that hold something there; lines: rows known by then.
-        Genotypes: the files whole, since a call cannot be told from its season without reading all. Pedigree: the
-        lines in trial that season and all they descend from; empty without a file.
+        Genotypes: the files whole, since a call cannot be told from its season without reading all. Pedigree: rows
+        of lines known by then, those without a date from the start; empty without a file.
         """
         return {
             "genotypes": _digest([_file_digest(p, _stamp(p)) for p in self.files("genotypes")]),
             "trials": self._season_rows("trials", pl.col("season") == season, season),
             "lines": self._season_rows("lines", pl.col("known_from").fill_null("") <= season, season),
             "environments": self._season_rows("environments", pl.col("season") == season, season),
-            "pedigree": self._ancestry(season) if self.files("pedigree") else "",
+            "pedigree": self._parents(season) if self.files("pedigree") else "",
         }
 
-    def _ancestry(self, season: str) -> str:
-        rows = pl.concat([_rows(path, _stamp(path)) for path in self.files("pedigree")], how="diagonal")
-        trials = [t for t in self._trial_rows if {"season", "line_id"} <= set(t.columns)]
-        if set(PARENTS) <= set(rows.columns) and season != ALL and trials:
-            synonyms = read_lines(self.lines_file).synonyms
-            named = rows.select(pl.col(PARENTS).replace(synonyms))
-            tried = pl.concat([t.filter(pl.col("season") == season)["line_id"] for t in trials]).replace(synonyms)
-            rows = rows.filter(pl.Series(_with_ancestors(named, set(tried))))
-        return _digest([rows.select(sorted(rows.columns)).unique().sort(pl.all()).write_csv()])
+    def _parents(self, season: str) -> str:
+        """Digest of the pedigree file's rows, as they are read, without those of lines first known after the season."""
+        try:
+            rows = self._pedigree_rows
+        except InputError:
+            return self.pedigree_digest()
+        first = self._first_known
+        later = [line for line in rows["line_id"] if season != ALL and first.get(line, "") > season]
+        return _digest([rows.filter(~pl.col("line_id").is_in(later)).write_csv()])
+
+    @cached_property
+    def _pedigree_rows(self) -> pl.DataFrame:
+        assert self.pedigree_file is not None
+        return read_pedigree(self.pedigree_file, self._synonyms).records
+
+    @cached_property
+    def _first_known(self) -> dict[str, str]:
+        """Line → the season it is first known in: by lines.csv, else its first trial; of others nothing is known."""
+        tried = [t.select("line_id", "season") for t in self._trial_rows if {"season", "line_id"} <= set(t.columns)]
+        first = pl.concat(tried).with_columns(pl.col("line_id").replace(self._synonyms)).group_by("line_id").agg(
+            pl.col("season").min()) if tried else pl.DataFrame()
+        told = read_lines(self.lines_file).records.drop_nulls("known_from")
+        return dict(first.iter_rows()) | dict(told.select("line_id", "known_from").iter_rows())
+
+    @cached_property
+    def _synonyms(self) -> dict[str, str]:
+        return dict(read_lines(self.lines_file).synonyms)
 
     def _season_rows(self, kind: str, own: pl.Expr, season: str) -> str:
         texts = []
@@ -164,18 +184,6 @@ class Landing:
         for season in self.seasons:
             before = known[season] = chain_digest(before, self.digests(season))
         return known
-
-
-def _with_ancestors(parents: pl.DataFrame, lines: set[str]) -> list[bool]:
-    """Which rows of `parents` (columns `PARENTS`) are the lines' and their ancestors'."""
-    of_line: dict[str, set[str]] = {}
-    for line, *both in parents.iter_rows():
-        of_line.setdefault(line, set()).update(parent for parent in both if parent)
-    found, frontier = set(lines), set(lines)
-    while frontier:
-        frontier = set().union(*(of_line.get(line, set()) for line in frontier)) - found
-        found |= frontier
-    return [line in found for line in parents["line_id"]]
 
 
 def with_companions(path: Path) -> list[Path]:

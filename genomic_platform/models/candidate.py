@@ -26,7 +26,7 @@ _UNKNOWN = Problem("model", "a record of what it was trained on", "none: it was 
 
 def training_set_of(season: str, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
                     relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
-                    pedigree: pl.DataFrame) -> TrainingSet:
+                    pedigree: pl.DataFrame | None = None) -> TrainingSet:
     """What a model may learn from at the season, from the season's tables as they are stored."""
     return TrainingSet(season, training_set, apply_qc(genotype_panel, genotype_qc),
                        relationship_array(relationship_matrix), environment_features, pedigree)

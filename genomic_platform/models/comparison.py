@@ -67,13 +67,12 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
     Parameters
     ----------
     replicates : divisions into folds, at most; fewer (at least one) so that lines × replicates stay within 2,000.
+    max_lines : genotyped lines, which are divided, and as many others, which always train.
     clones : groups of identical lines, which share a fold; None = found by IBS > .99, () = none.
     """
-    lines = sorted(set(training_set.means["line_id"]) & set(training_set.genotypes.lines))
-    if len(lines) > max_lines:
-        chosen = np.random.default_rng(seed).permutation(len(lines))[:max_lines]
-        lines = sorted(lines[i] for i in chosen)
-        training_set = replace(training_set, means=training_set.means.filter(pl.col("line_id").is_in(lines)))
+    genotyped, tried = set(training_set.genotypes.lines), set(training_set.means["line_id"])
+    lines, others = (_at_most(max_lines, part, seed) for part in (tried & genotyped, tried - genotyped))
+    training_set = replace(training_set, means=training_set.means.filter(pl.col("line_id").is_in(lines + others)))
     groups = list(identical_lines(training_set.genotypes) if clones is None else clones)
     enough = max(1, min(replicates, FOLD_PREDICTIONS // max(len(lines), 1)))
     divisions = [random_folds(lines, r, seed=seed, clones=groups) for r in range(enough)]
@@ -85,6 +84,14 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
                      "trained_through": training_set.season, "r_mean": r_mean, "r_sd": r_sd,
                      "n_lines": part["line_id"].n_unique()})
     return MODEL_COMPARISON.conform(pl.DataFrame(rows, schema=MODEL_COMPARISON.schema))
+
+
+def _at_most(most: int, lines: set[str], seed: int) -> list[str]:
+    """The lines, sorted; where there are more, some of them by lot."""
+    ids = sorted(lines)
+    if len(ids) <= most:
+        return ids
+    return sorted(ids[i] for i in np.random.default_rng(seed).permutation(len(ids))[:most])
 
 
 def decide(training_set: TrainingSet, comparison: pl.DataFrame, candidates: Sequence[Candidate], *,
@@ -225,7 +232,7 @@ def _sanity(training_set: TrainingSet, trait: str, refit: Candidate, previous_va
     new_N = values["genotypic_value"].to_numpy()
     if not np.isfinite(new_N).all() or not np.isfinite(values["breeding_value"].to_numpy()).all():
         return [f"{int((~np.isfinite(new_N)).sum())} of {len(new_N)} values are not finite"], []
-    trained = training_set.means.filter((pl.col("trait") == trait) & pl.col("genotyped"))["mean"].to_numpy()
+    trained = training_set.means.filter(pl.col("trait") == trait)["mean"].to_numpy()
     faults, passed = [], ["all values finite"]
     ratio = float(np.ptp(new_N)) / spread if len(trained) and (spread := float(np.ptp(trained))) > 0 else 0.0
     said = f"range of values is {ratio:.2f} of the training means' (limit {limits.range_multiple:g})"

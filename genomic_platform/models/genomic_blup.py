@@ -46,7 +46,7 @@ class GenomicBlup(LineRecipe):
     """The recipe `genomic_blup`; it has no settings."""
 
     name: ClassVar[str] = "genomic_blup"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = "2"
     fitted_class: ClassVar[type[FittedLineModel]] = FittedGenomicBlup
     uses_pedigree: ClassVar[bool] = True
 

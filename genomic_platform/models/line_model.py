@@ -231,20 +231,22 @@ def describe(fit: TraitFit, own_E: np.ndarray, panel: GenotypeTable,
              values_4P: np.ndarray) -> dict[str, float | int | str]:
     """What `summary` says of a trait; `own_E` holds K_ii of the panel's lines, then of those the pedigree joins.
 
-    Heritability = V_g / (V_g + σ²r + σ²e), V_g = σ²g × mean K_ii of the training lines.
+    `n_train` counts genotyped lines. Heritability = V_g / (V_g + σ²r + σ²e), V_g = σ²g × mean K_ii of the training
+    lines.
     """
     c, rows_N = fit.components, fit.data.rows_N
+    rows_P = rows_N[rows_N < panel.n_lines]
     genetic = c.genetic * float(own_E[rows_N].mean()) if fit.fitted else 0.0
     total = genetic + c.line_residual + c.error
     status = "no genetic variance found" if fit.data.status == "fitted" and not fit.fitted else fit.data.status
     found: dict[str, float | int | str] = {
-        "status": status, "n_train": len(rows_N), "n_lines": panel.n_lines, "n_markers": panel.n_variants,
+        "status": status, "n_train": len(rows_P), "n_lines": panel.n_lines, "n_markers": panel.n_variants,
         "genetic_variance": c.genetic, "line_residual_variance": c.line_residual, "error_variance": c.error,
         "errors": "known from stage one" if c.errors_known else "equal, estimated",
         "genetic_sd": float(np.sqrt(genetic)), "heritability_line_mean": genetic / total if total > 0 else 0.0,
         "log_likelihood": fit.log_likelihood, "intercept": fit.intercept,
-        "mean_reliability": float(values_4P[1, rows_N[rows_N < panel.n_lines]].mean()) if len(rows_N) else 0.0,
+        "mean_reliability": float(values_4P[1, rows_P].mean()) if len(rows_P) else 0.0,
     }
-    if outside := int((rows_N >= panel.n_lines).sum()):
-        found["n_train_by_pedigree"] = outside
+    if len(rows_P) < len(rows_N):
+        found["n_train_by_pedigree"] = len(rows_N) - len(rows_P)
     return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})

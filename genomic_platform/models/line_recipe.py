@@ -52,7 +52,7 @@ class LineRecipe(ABC):
             checkpoint: Path | None = None) -> FittedLineModel:
         """Train on all traits. Exact algebra: `seed`, `device` and `checkpoint` change nothing.
 
-        A trait that is constant or has fewer than five genotyped lines gets values 0 with reliability 0, and the
+        A trait that is constant or has fewer than five such lines gets values 0 with reliability 0, and the
         summary says so.
         """
         with threads_for(training_set.genotypes.n_lines):

@@ -2,7 +2,7 @@
 
     u = C g_S + ε,   C = A_US A_SS⁻¹,   Var(ε) = σ²g (A_UU − C A_SU) / slope
 
-S are the panel's lines in the pedigree of those in trial, U the lines in trial without genotypes. This is H (Legarra
+S are the panel's lines in the pedigree, in trial or not, U the lines in trial without genotypes. This is H (Legarra
 et al. 2009, eq. 4) with G unblended, since V is formed from H and nothing inverts G, and A divided by `slope` so that
 both spread alike (`tuning`, Christensen et al. 2012). Breeding values stay deviations from the panel's mean: what no
 genotyped line explains of a U line has mean 0, and there is no shift. A itself is `genotypes/kinship`'s.
@@ -23,6 +23,7 @@ from genomic_platform.genotypes.kinship.pedigree import numerator_relationship, 
 from genomic_platform.genotypes.kinship.single_step import pedigree_regression, tuning
 from genomic_platform.models.line_covariance import MarkerWeights
 from genomic_platform.models.markers import save_array
+from genomic_platform.phenotypes.pedigree import with_ancestors
 
 #: Largest |C| of a line that no genotyped line says anything about.
 _UNRELATED = 1e-9
@@ -89,14 +90,13 @@ def pedigree_lines(pedigree: pl.DataFrame | None, panel: tuple[str, ...], relati
 
     Parameters
     ----------
-    pedigree : contract PEDIGREE. panel : P line ids, in the order of `relationship_PP`.
-    phenotyped : lines in trial, genotyped or not; they and their ancestors make up the pedigree used, so that later
-        rows of the file change nothing.
+    pedigree : contract PEDIGREE; rows of lines that are neither in the panel nor in trial, nor ancestors of these,
+        change nothing. panel : P line ids, in the order of `relationship_PP`. phenotyped : lines in trial.
     """
     none = PedigreeLines.none(len(panel))
     if pedigree is None or not phenotyped - set(panel):
         return none
-    known = _ancestry(pedigree, phenotyped)
+    known = with_ancestors(pedigree, phenotyped.union(panel))
     members = set(known["line_id"])
     wanted, genotyped = sorted((phenotyped - set(panel)) & members), [line for line in panel if line in members]
     if not wanted or len(genotyped) < 2 or not known["parent_1"].count() + known["parent_2"].count():
@@ -106,7 +106,7 @@ def pedigree_lines(pedigree: pl.DataFrame | None, panel: tuple[str, ...], relati
     own_SS, cross_US = relationship_LL[:n, :n], relationship_LL[n:, :n]
     regression_US = pedigree_regression(cross_US, own_SS)
     related_U = np.abs(regression_US).max(axis=1) > _UNRELATED
-    at_S = np.array([panel.index(line) for line in genotyped])
+    at_S = np.array([row for row, line in enumerate(panel) if line in members])
     try:
         slope = tuning(relationship_PP[np.ix_(at_S, at_S)], own_SS)[1]
     except ValueError:  # a pedigree of unrelated or identical lines says nothing about scale
@@ -116,14 +116,3 @@ def pedigree_lines(pedigree: pl.DataFrame | None, panel: tuple[str, ...], relati
     regression_UP[:, at_S] = regression_US[related_U]
     return PedigreeLines(tuple(line for line, related in zip(wanted, related_U, strict=True) if related),
                          regression_UP, residual_UU[np.ix_(related_U, related_U)])
-
-
-def _ancestry(pedigree: pl.DataFrame, lines: set[str]) -> pl.DataFrame:
-    """The rows of the lines and of all they descend from."""
-    parents = {row[0]: [p for p in row[1:] if p] for row in pedigree.select(
-        "line_id", "parent_1", "parent_2").iter_rows()}
-    found = frontier = lines & set(parents)
-    while frontier:
-        frontier = {parent for line in frontier for parent in parents.get(line, [])} - found
-        found = found | frontier
-    return pedigree.filter(pl.col("line_id").is_in(list(found)))

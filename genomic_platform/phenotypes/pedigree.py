@@ -7,7 +7,7 @@ agreement with the calls `genotypes/quality/parentage.py`'s.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,18 @@ def pedigree_of_lines(line_records: pl.DataFrame, file: str = "lines.csv") -> Pe
     if problems := _loop_problems(rows, file):
         raise InputError(problems)
     return _with_founders(rows, file, [])
+
+
+def with_ancestors(records: pl.DataFrame, lines: Iterable[str]) -> pl.DataFrame:
+    """The rows of `lines` and of all they descend from (columns line_id, parent_1, parent_2 and any others)."""
+    of_line: dict[str, list[str]] = {}
+    for line, *parents in records.select(REQUIRED).iter_rows():
+        of_line.setdefault(line, []).extend(parent for parent in parents if parent)
+    found = frontier = set(lines)
+    while frontier:
+        frontier = {parent for line in frontier for parent in of_line.get(line, ())} - found
+        found = found | frontier
+    return records.filter(pl.col("line_id").is_in(list(found)))
 
 
 def _rows(file: Delimited, synonyms: dict[str, str]) -> pl.DataFrame:

@@ -58,7 +58,9 @@ def reproduce(program: Program, workspace: Workspace, trait: str, version: int) 
     view = main.at(commit)
     settings = ProgramFile.model_validate(tomllib.loads(view.settings(season).decode()))
     tables = [view.read(asset, season, ASSETS[asset]) for asset in (
-        "training_set", "genotype_panel", "genotype_qc", "relationship_matrix", "environment_features", "pedigree")]
+        "training_set", "genotype_panel", "genotype_qc", "relationship_matrix", "environment_features")]
+    if view.record("pedigree", season):  # releases of earlier versions have none
+        tables.append(view.read("pedigree", season, ASSETS["pedigree"]))
     again = fit_candidate(recipe, training_set_of(season, *tables), settings.seed, settings.units)
     then: FittedCandidate = view.read(recipe, season, ASSETS[recipe])
     codec = ASSETS[recipe]

@@ -192,3 +192,26 @@ def test_an_asset_shows_what_a_person_wants_to_see(published: Published, opened:
                 if e.event_type_value == "ASSET_OBSERVATION"}
     assert observed == {"landing_genotypes", "landing_trials", "landing_lines", "landing_pedigree",
                         "landing_environments"}
+
+
+@pytest.mark.slow
+def test_a_pedigree_row_of_a_line_tried_earlier_is_read_anew(published: Published, opened: Opened) -> None:
+    """What is stale follows from the lines in trial; the step gives the parents of all lines known."""
+    small = published(2)
+    records = small.main.read("line_records", "2019", ASSETS["line_records"])
+    line = records.drop_nulls("parent_1")["parent_1"].sort()[0]
+    file = small.folder / "landing" / "pedigree" / "pedigree.csv"
+    file.parent.mkdir(exist_ok=True)
+    found = []
+    for parent in ("OLD", "OTHER"):
+        file.write_text(f"line_id,parent_1,parent_2\n{line},{parent},\n", encoding="utf-8")
+        assert small.run(opened(small), "2019").success  # its ancestry changed: it comes before 2020
+        result = small.run(opened(small), "2020", assets=["genotype_batch", "line_records", "genotype_panel",
+                                                          "pedigree"])
+        assert result.success, failures_of(result)
+        found.append(metadata_of(result, "pedigree")["lines_with_a_parent"])
+        versions_now = {e.asset_key.path[-1]: e.materialization.tags["dagster/data_version"]
+                        for e in result.get_asset_materialization_events() if e.asset_key}
+        found.append(versions_now["pedigree"])
+    assert found[0] == found[2] > 0
+    assert found[1] != found[3]

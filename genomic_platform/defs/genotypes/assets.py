@@ -86,11 +86,12 @@ def _describe_qc(season: Season, table: pl.DataFrame) -> dict[str, Any]:
             "hardy_weinberg_plot": plots.hardy_weinberg(table)}
 
 
-@season_asset(group="genotypes", code_version="2", settings=("genotype_qc",), timeless=True,
+@season_asset(group="genotypes", code_version="3", settings=("genotype_qc",), timeless=True,
               describe=_describe_qc)
-def genotype_qc(season: Season, genotype_panel: GenotypeTable) -> pl.DataFrame:
+def genotype_qc(season: Season, genotype_panel: GenotypeTable, pedigree: pl.DataFrame) -> pl.DataFrame:
     """What is kept and removed, with a reason each, by the thresholds of program.toml."""
-    return quality(genotype_panel, **season.program.file.genotype_qc.model_dump())
+    declared = dict(pedigree.drop_nulls("inbreeding").select("line_id", "inbreeding").iter_rows())
+    return quality(genotype_panel, declared_inbreeding=declared, **season.program.file.genotype_qc.model_dump())
 
 
 def _describe_parentage(season: Season, table: pl.DataFrame) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from genomic_platform.landing.inspection import MIN_TRAINING_LINES
 
 @season_check("genotype_panel", blocking=True, inputs=("trial_records",))
 def lines_with_genotypes(panel: GenotypeTable, trial_records: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
-    """Lines grown this season have genotypes: none at all is a fault of names; some without stay in stage one."""
+    """Lines grown this season have genotypes: none at all is a fault of names; those without serve stage
+    one, and train where the pedigree joins them to genotyped ones."""
     grown = set(trial_records["line_id"])
     without = sorted(grown - set(panel.lines))
     both = len(grown) - len(without)

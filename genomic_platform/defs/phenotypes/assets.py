@@ -8,6 +8,7 @@ import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.errors import Notice
+from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.phenotypes import environments, trials, weather, weather_features
 from genomic_platform.phenotypes import line_means as stage_one
 from genomic_platform.phenotypes.plausible import implausible_values
@@ -62,9 +63,9 @@ def line_records(season: Season) -> pl.DataFrame:
 
 @season_asset(group="phenotypes", code_version="1", landing=("lines", "pedigree"), describe=lambda season, table: {
     "lines_with_a_parent": table.filter(pl.any_horizontal(pl.col("parent_1", "parent_2").is_not_null())).height})
-def pedigree(season: Season, line_records: pl.DataFrame) -> pl.DataFrame:
-    """Parents and inbreeding of the lines known at the season, from pedigree.csv and lines.csv."""
-    found = season.landing.pedigree(line_records)
+def pedigree(season: Season, line_records: pl.DataFrame, genotype_panel: GenotypeTable) -> pl.DataFrame:
+    """Parents and inbreeding of the lines known at the season and their ancestors, from pedigree.csv and lines.csv."""
+    found = season.landing.pedigree(line_records, genotype_panel.lines)
     season.note(found.notices)
     return found.records
 

@@ -6,6 +6,7 @@ import polars as pl
 
 from genomic_platform.defs.checking import season_check
 from genomic_platform.phenotypes.plausible import implausible_values
+from genomic_platform.schemas.pedigree import PEDIGREE
 from genomic_platform.schemas.phenotypes import LINE_MEANS, LINE_RECORDS, TRIAL_RECORDS
 
 
@@ -28,6 +29,13 @@ def values_in_range(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
 def no_duplicated_lines(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
     """Every line has one record."""
     faults = LINE_RECORDS.faults(table)
+    return not faults, {"lines": table.height, "faults": faults}
+
+
+@season_check("pedigree", blocking=True)
+def pedigree_schema(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
+    """One row a line, of the contract's columns and types."""
+    faults = PEDIGREE.faults(table)
     return not faults, {"lines": table.height, "faults": faults}
 
 

@@ -49,7 +49,7 @@ def training_set(season: Season, line_means: pl.DataFrame, genotype_panel: Genot
 
 def known_at(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
              relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
-             pedigree: pl.DataFrame) -> TrainingSet:
+             pedigree: pl.DataFrame | None = None) -> TrainingSet:
     """What a model may learn from at the season."""
     return training_set_of(season.label, training_set, genotype_panel, genotype_qc, relationship_matrix,
                            environment_features, pedigree)
@@ -68,24 +68,23 @@ def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
     return candidate
 
 
-@season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
+@season_asset(group="training", code_version="3", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
                  relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
                  pedigree: pl.DataFrame) -> FittedCandidate:
     """Genomic BLUP (VanRaden relationship, REML) fitted on everything known, with values of all known lines."""
     return _fit(season, "genomic_blup", known_at(season, training_set, genotype_panel, genotype_qc,
-                                                 relationship_matrix, environment_features, pedigree))
+                                                 relationship_matrix, environment_features))
 
 
 @season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def kernel(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-           relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
-           pedigree: pl.DataFrame) -> FittedCandidate:
+           relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:
     """Gaussian kernel regression fitted on everything known, with values of all known lines."""
     return _fit(season, "kernel", known_at(season, training_set, genotype_panel, genotype_qc,
-                                           relationship_matrix, environment_features, pedigree))
+                                           relationship_matrix, environment_features))
 
 
 @season_asset(group="training", code_version="1", history=("genomic_blup", "kernel"))
@@ -129,7 +128,7 @@ def _describe_comparison(season: Season, table: pl.DataFrame) -> dict[str, Any]:
             **_describe_differences(season, season.read("recipe_differences"))}
 
 
-@season_asset(group="training", code_version="1", settings=("candidates", "line_means"),
+@season_asset(group="training", code_version="2", settings=("candidates", "line_means"),
               history=("model_comparison", "genomic_blup", "kernel"), shown_with=("recipe_differences",),
               describe=_describe_comparison)
 def model_comparison(season: Season, genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,

@@ -3,7 +3,7 @@
 What a call counts as is a coding, value_M4 (see `codings`), and one decoder serves every engine: float32 here, int8 and
 graphics cards in `device.py`. What is multiplied and why belongs in `relationship.py` and
 `population/structure.py`.
-Memory: the result, three decoded blocks (`BLOCK_BYTES` each) and one band of products.
+Memory: the result, three decoded blocks (`BLOCK_BYTES` each; `gram_times` holds tiles) and one band of products.
 Axes: N lines, M variants, m variants of a block, B = ceil(N / 4) bytes, L right-hand sides; Z is (M, N).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from genomic_platform.genotypes.parallel import in_order
+from genomic_platform.genotypes.parallel import available_cores, in_order
 from genomic_platform.genotypes.table import GenotypeTable
 
 BLOCK_BYTES = 64_000_000
@@ -76,7 +76,7 @@ def line_sums(table: GenotypeTable, value_M4: np.ndarray, *weights_M: np.ndarray
         return block_WN
 
     sums_WN = np.zeros((len(weights_M), table.n_lines))
-    for block_WN in in_order(work, table.packed_blocks(block_size(table.n_lines))):
+    for block_WN in in_order(work, table.packed_blocks(block_size(table.n_lines, 4 * available_cores()))):
         sums_WN += block_WN
     return sums_WN
 

@@ -68,9 +68,9 @@ def merge_batches(batches: Mapping[str, GenotypeTable], *, synonyms: Mapping[str
 
     Markers are those of any batch, lines too. A line in several batches has, at each marker, the call that is there;
     where batches call it differently, that of the batch with the line's higher call rate (equal: the batch with more
-    lines, then by name). Repeated lines decide a marker's direction before frequencies do; where they show that two
-    batches count opposite alleles of a few markers whose letters are plain, only the earlier batch's calls of them are
-    kept.
+    lines, then by name). Repeated lines turn a marker round where they show the opposite of what frequencies say; where
+    they show that two batches count opposite alleles of a few markers whose letters are plain, only the earlier
+    batch's calls of them are kept.
 
     Parameters
     ----------

@@ -71,20 +71,12 @@ class Feature:
     formula: str
     source: str
     daily: Callable[[Days], np.ndarray]
-    over: Callable[[np.ndarray], float]
+    over: Callable[[np.ndarray], float | np.floating]
 
 
 def _where(condition_D: np.ndarray, known_D: np.ndarray) -> np.ndarray:
     """1 where a condition holds, 0 where not, NaN where the day is unknown."""
     return np.where(np.isnan(known_D), np.nan, condition_D)
-
-
-def _mean(values_D: np.ndarray) -> float:
-    return float(values_D.mean())
-
-
-def _total(values_D: np.ndarray) -> float:
-    return float(values_D.sum())
 
 
 def _longest(values_D: np.ndarray) -> float:
@@ -98,33 +90,33 @@ def _longest(values_D: np.ndarray) -> float:
 _EXTREMES = "Zhang et al. 2011, WIREs Climate Change 2:851-870"
 FEATURES = {
     "temperature_mean_c": Feature("°C", "mean of (maximum + minimum) / 2", "FAO-56 eq. 9",
-                                  lambda d: (d.max_D + d.min_D) / 2, _mean),
-    "temperature_max_c": Feature("°C", "mean of the daily maxima", "FAO-56 chapter 3", lambda d: d.max_D, _mean),
-    "temperature_min_c": Feature("°C", "mean of the daily minima", "FAO-56 chapter 3", lambda d: d.min_D, _mean),
+                                  lambda d: (d.max_D + d.min_D) / 2, np.mean),
+    "temperature_max_c": Feature("°C", "mean of the daily maxima", "FAO-56 chapter 3", lambda d: d.max_D, np.mean),
+    "temperature_min_c": Feature("°C", "mean of the daily minima", "FAO-56 chapter 3", lambda d: d.min_D, np.mean),
     "temperature_range_c": Feature("°C", "mean of maximum − minimum", f"{_EXTREMES}, index DTR",
-                                   lambda d: d.max_D - d.min_D, _mean),
+                                   lambda d: d.max_D - d.min_D, np.mean),
     "thermal_time_c_d": Feature("°C d", "sum of growing degree-days between base and ceiling",
-                                "McMaster & Wilhelm 1997 eq. 1, method 2", lambda d: d.thermal_D, _total),
+                                "McMaster & Wilhelm 1997 eq. 1, method 2", lambda d: d.thermal_D, np.sum),
     "heat_days": Feature("days", "days with the maximum above the crop's heat temperature",
                          f"{_EXTREMES}, index SU with the crop's temperature",
-                         lambda d: _where(d.max_D > d.crop.heat_c, d.max_D), _total),
+                         lambda d: _where(d.max_D > d.crop.heat_c, d.max_D), np.sum),
     "frost_days": Feature("days", "days with the minimum below the crop's frost temperature", f"{_EXTREMES}, index FD",
-                          lambda d: _where(d.min_D < d.crop.frost_c, d.min_D), _total),
-    "rain_mm": Feature("mm", "sum of rain", f"{_EXTREMES}, index PRCPTOT (all days)", lambda d: d.rain_D, _total),
+                          lambda d: _where(d.min_D < d.crop.frost_c, d.min_D), np.sum),
+    "rain_mm": Feature("mm", "sum of rain", f"{_EXTREMES}, index PRCPTOT (all days)", lambda d: d.rain_D, np.sum),
     "dry_days": Feature("days", "days with less rain than a wet day has", f"{_EXTREMES}, dry day of index CDD",
-                        lambda d: _where(d.rain_D < d.crop.wet_mm, d.rain_D), _total),
+                        lambda d: _where(d.rain_D < d.crop.wet_mm, d.rain_D), np.sum),
     "dry_spell_days": Feature("days", "longest run of dry days inside the window", f"{_EXTREMES}, index CDD",
                               lambda d: _where(d.rain_D < d.crop.wet_mm, d.rain_D), _longest),
     "vapour_pressure_deficit_kpa": Feature("kPa", "mean of e_s − e_a, e_a from dew point, else humidity",
-                                           "FAO-56 eq. 11, 12, 14, 19", lambda d: d.deficit_D, _mean),
+                                           "FAO-56 eq. 11, 12, 14, 19", lambda d: d.deficit_D, np.mean),
     "solar_radiation_mj_m2": Feature("MJ/m²", "sum of solar radiation", "FAO-56 chapter 3",
-                                     lambda d: d.values["solar_radiation_mj_m2"], _total),
+                                     lambda d: d.values["solar_radiation_mj_m2"], np.sum),
     "photoperiod_h": Feature("h", "mean of hours from sunrise to sunset", "Forsythe et al. 1995 eq. 1–3, p = 0.8333",
-                             lambda d: formulas.daylength(d.day_of_year_D, d.latitude), _mean),
+                             lambda d: formulas.daylength(d.day_of_year_D, d.latitude), np.mean),
     "evapotranspiration_mm": Feature("mm", "sum of reference evapotranspiration by temperature", "FAO-56 eq. 52, 21",
-                                     lambda d: d.evapotranspiration_D, _total),
+                                     lambda d: d.evapotranspiration_D, np.sum),
     "water_balance_mm": Feature("mm", "sum of rain − reference evapotranspiration", "FAO-56 eq. 52, 21",
-                                lambda d: d.rain_D - d.evapotranspiration_D, _total),
+                                lambda d: d.rain_D - d.evapotranspiration_D, np.sum),
 }
 
 
@@ -188,7 +180,7 @@ def _add(found: _Found, place: dict[str, object], table: pl.DataFrame, windows: 
                 missed[span.why].append(window.name)
             continue
         for feature in (f for f in FEATURES if f in known):
-            value = FEATURES[feature].over(of_day[feature][span.first:span.last])
+            value = float(FEATURES[feature].over(of_day[feature][span.first:span.last]))
             if np.isnan(value):
                 missed["gap"].append(f"{window.name}_{feature}")
             else:

@@ -17,7 +17,7 @@ from genomic_platform.phenotypes.environments import environment_features, envir
 from genomic_platform.phenotypes.weather import VARIABLES, read_weather
 from genomic_platform.phenotypes.weather_features import FEATURES, bridge, weather_features
 from genomic_platform.phenotypes.weather_formulas import vapour_pressure_deficit
-from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
+from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Span, Window, span_of
 from genomic_platform.schemas.phenotypes import ENVIRONMENT_FEATURES, ENVIRONMENT_RECORDS
 
 REAL = Path(__file__).parents[1] / "reference/weather"
@@ -247,6 +247,17 @@ def test_windows_and_temperatures_of_another_crop() -> None:
     held = value_of(records, "grain_filling_thermal_time_c_d")
     assert held is not None
     assert held == pytest.approx(500, abs=26)  # the days at both ends count whole
+
+
+def test_a_window_holds_its_start_and_not_its_end() -> None:
+    """Ten degree-days a day, exactly: the fifth day begins at 40 and ends at 50."""
+    ten_D = np.full(5, 10.0)
+    assert span_of(Window("w", "thermal", 0, 50), ten_D, False) == Span(0, 5)
+    assert span_of(Window("w", "thermal", 10, 40), ten_D, False) == Span(1, 4)
+    assert span_of(Window("w", "thermal", 0, 51), ten_D, False) == Span(why="incomplete")
+    assert span_of(Window("w", "days", 1, 5), ten_D, False) == Span(1, 5)
+    assert span_of(Window("w", "days", 1, 6), ten_D, False) == Span(why="incomplete")
+    assert span_of(Window("w", "days", 1, 6), ten_D, True) == Span(why="harvested")
 
 
 @pytest.mark.parametrize(("made", "message"), [

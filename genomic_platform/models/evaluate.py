@@ -49,7 +49,7 @@ class _Study:
 
     def training_set(self, line_means: pl.DataFrame, season: str = "") -> TrainingSet:
         means, _ = training_means(line_means, means=self.means, weights=self.weights, genotyped=self.genotypes.lines)
-        return TrainingSet(season, means, self.genotypes, self.relationship_NN)
+        return TrainingSet(season, means, self.genotypes, self.relationship_NN, line_means=line_means)
 
 
 def evaluate(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],

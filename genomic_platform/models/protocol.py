@@ -26,6 +26,8 @@ class TrainingSet:
     genotypes : all lines known at the season (phenotyped or not), variants that passed QC.
     relationship_NN : VanRaden 1 relationship in the order of `genotypes.lines`; None = the model computes it.
     environment_features : contract ENVIRONMENT_FEATURES of all seasons seen, or None.
+    line_means : contract LINE_MEANS of all seasons seen, for single-stage recipes, which learn from its records of the
+        lines and traits in `means` alone; None = two-stage recipes only.
     """
 
     season: str
@@ -33,6 +35,7 @@ class TrainingSet:
     genotypes: GenotypeTable
     relationship_NN: np.ndarray | None = None
     environment_features: pl.DataFrame | None = None
+    line_means: pl.DataFrame | None = None
 
     @property
     def traits(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
     genomic_blup             GBLUP
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
+    reaction_norm            lines × environments in a single stage, environment covariates where there are any
     package.module:Class     a programme's own recipe, made without arguments
 """
 
@@ -17,9 +18,11 @@ from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.line_model import PARAMETERS, RUN
+from genomic_platform.models.mixed.reaction_norm_recipe import ReactionNormRecipe
 from genomic_platform.models.protocol import FittedModel, Model
 
-RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel}
+RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel,
+                                         "reaction_norm": ReactionNormRecipe}
 
 
 def load_recipe(name: str) -> Model:

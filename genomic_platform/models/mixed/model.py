@@ -16,7 +16,7 @@ import numpy as np
 from genomic_platform.errors import Notice, ProgramError
 from genomic_platform.models.mixed.fixed import independent_columns
 from genomic_platform.models.mixed.terms import Points, Term
-from genomic_platform.models.mixed.variance import Components, Projection, reml
+from genomic_platform.models.mixed.variance import Components, Projection, project, reml
 from genomic_platform.models.threads import threads_for
 
 #: A term with less than this share of its variance left beside the fixed effects cannot be told from them.
@@ -81,7 +81,8 @@ class MixedFit:
 
 
 def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: Mapping[str, np.ndarray] | None = None,
-              weight_N: np.ndarray | None = None, error_variance_N: np.ndarray | None = None) -> MixedFit:
+              weight_N: np.ndarray | None = None, error_variance_N: np.ndarray | None = None,
+              components: Mapping[str, float] | None = None) -> MixedFit:
     """REML of all components and BLUPs.
 
     Parameters
@@ -90,6 +91,7 @@ def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: 
     fixed : name → column (N,), in the order in which collinear ones are left out; None = the mean.
     weight_N : w ≥ 0, such as numbers of plots, Var(e) = σ²e / w; records of weight 0 are left out. None = 1.
     error_variance_N : known variances of the errors; nothing is estimated for them. Not with weights.
+    components : variance of each term, and `error` unless error variances are known, from an earlier fit; None = REML.
 
     Raises
     ------
@@ -118,7 +120,11 @@ def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: 
     if known_N is None:
         covariances.append(np.ones(len(y_N)) if weight_N is None else 1.0 / weight_N[kept_N])
     with threads_for(len(y_N)):
-        found = _components(y_N, fixed_NF, covariances, known_N)
+        if components is None:
+            found = _components(y_N, fixed_NF, covariances, known_N)
+        else:
+            names_K = [term.name for term in estimated] + ["error"] * (known_N is None)
+            found = _given(y_N, fixed_NF, covariances, known_N, np.array([components[name] for name in names_K]))
     return _fit(terms, estimated, points, tuple(names[f] for f in columns), found, known_N, notices)
 
 
@@ -132,6 +138,13 @@ def _components(y_N: np.ndarray, fixed_NF: np.ndarray, covariances: list[np.ndar
                              np.linalg.lstsq(fixed_NF, y_N, rcond=None)[0], np.zeros((fixed_NF.shape[1],) * 2), 0.0)
         return Components(np.zeros(k), nothing, np.zeros((k, k)), True)
     return reml(y_N, fixed_NF, covariances, known_N)
+
+
+def _given(y_N: np.ndarray, fixed_NF: np.ndarray, covariances: list[np.ndarray], known_N: np.ndarray | None,
+           theta_K: np.ndarray) -> Components:
+    """The model at components known before."""
+    k = len(theta_K)
+    return Components(theta_K, project(y_N, fixed_NF, covariances, theta_K, known_N), np.zeros((k, k)), True)
 
 
 def _fit(terms: Sequence[Term], estimated: Sequence[Term], points: Points, fixed_names: tuple[str, ...],

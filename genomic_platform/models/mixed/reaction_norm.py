@@ -74,6 +74,29 @@ class ReactionNorm:
             "genotypic_value_reliability": genotypic.reliability_Q,
             "environment_mean": np.full(n, self.fit.effect_F[0] + place.value_Q[0])})
 
+    def line_weights(self, environment: str | Mapping[str, float]) -> np.ndarray:
+        """w, shape (L,): breeding values are K w, and effects of markers follow from it by back-solution."""
+        weight_E, weight_L = self._weights(environment), np.zeros(len(self.lines))
+        line_N, environment_N = self.fit.points["line"], self.fit.points["environment"]
+        for term in self.fit.terms:
+            if term.name in _ADDITIVE:
+                share_E = weight_E @ term.kernels.get("environment", np.ones((len(weight_E), len(weight_E))))
+                weight_L += self.fit.variance[term.name] * np.bincount(
+                    line_N, share_E[environment_N] * self.fit.at.projected_N, minlength=len(self.lines))
+        return weight_L
+
+    def with_lines(self, names: Sequence[str], cross_QL: np.ndarray, own_Q: np.ndarray) -> ReactionNorm:
+        """The same model with further lines to predict, by their K with the lines so far and with themselves."""
+        terms = tuple(_bordered(term, "line", cross_QL, np.diag(own_Q), term.name == "line_residual")
+                      for term in self.fit.terms)
+        return replace(self, lines=(*self.lines, *names), fit=replace(self.fit, terms=terms))
+
+    def with_environments(self, names: Sequence[str], cross_AE: np.ndarray, own_AA: np.ndarray) -> ReactionNorm:
+        """The same model with further environments to predict, by their Ω with those so far and among themselves."""
+        terms = tuple(_bordered(term, "environment", cross_AE, own_AA, not term.name.endswith("_covariates"))
+                      for term in self.fit.terms)
+        return replace(self, environments=(*self.environments, *names), fit=replace(self.fit, terms=terms))
+
     def _weights(self, environment: str | Mapping[str, float]) -> np.ndarray:
         wanted = {environment: 1.0} if isinstance(environment, str) else dict(environment)
         if unknown := sorted(set(wanted) - set(self.environments)):
@@ -87,7 +110,8 @@ class ReactionNorm:
 
 def fit_reaction_norm(line_means: pl.DataFrame, lines: Sequence[str], relationship_LL: np.ndarray,
                       environments: Sequence[str] | None = None, environment_EE: np.ndarray | None = None, *,
-                      terms: Sequence[str] | None = None, weights: str = "none") -> ReactionNorm:
+                      terms: Sequence[str] | None = None, weights: str = "none",
+                      components: Mapping[str, float] | None = None) -> ReactionNorm:
     """Fit one trait's means of lines in environments.
 
     Parameters
@@ -95,8 +119,10 @@ def fit_reaction_norm(line_means: pl.DataFrame, lines: Sequence[str], relationsh
     line_means : contract LINE_MEANS, one trait. lines, relationship_LL : all lines with genotypes and K.
     environments : all that may be predicted, in the order of `environment_EE`; None = those with records, sorted.
     environment_EE : Ω; None = no terms of covariates.
-    terms : names as above; None = `WITH_COVARIATES` or `WITHOUT_COVARIATES`.
+    terms : names as above; None = `WITH_COVARIATES` or `WITHOUT_COVARIATES`, without what cannot be told apart: with
+        one environment `line` alone, with no line in two environments no `line_residual`.
     weights : `none` = errors of one variance; `records` = that of a mean falls with the records it rests on.
+    components : from an earlier fit, `error` included; None = REML.
 
     Raises
     ------
@@ -117,14 +143,23 @@ def fit_reaction_norm(line_means: pl.DataFrame, lines: Sequence[str], relationsh
     row_of, column_of = ({name: i for i, name in enumerate(names)} for names in (lines, environments))
     points = {"line": np.array([row_of[line] for line in known["line_id"]]),
               "environment": np.array([column_of[name] for name in known["environment"]])}
-    chosen = terms or (WITHOUT_COVARIATES if environment_EE is None else WITH_COVARIATES)
+    chosen = terms or _identified(known, environment_EE is not None)
     weight_N = known["n_records"].to_numpy().astype(float) if weights == "records" else None
     random = _terms(chosen, relationship_LL, len(environments), environment_EE)
-    fit = fit_mixed(known["mean"].to_numpy(), random, points, weight_N=weight_N)
+    fit = fit_mixed(known["mean"].to_numpy(), random, points, weight_N=weight_N, components=components)
     notices = list(fit.notices)
     if left_out := line_means.height - known.height:
         notices.append(Notice("not_genotyped", "line means of lines without genotypes are left out", left_out))
     return ReactionNorm(tuple(lines), environments, fit, tuple(notices))
+
+
+def _identified(line_means: pl.DataFrame, covariates: bool) -> tuple[str, ...]:
+    """Default terms that the records can tell apart."""
+    if line_means["environment"].n_unique() < 2:
+        return ("line",)
+    alone = line_means["line_id"].n_unique() == line_means.height
+    return tuple(name for name in (WITH_COVARIATES if covariates else WITHOUT_COVARIATES)
+                 if not (alone and name == "line_residual"))
 
 
 def _terms(chosen: Sequence[str], relationship_LL: np.ndarray, n_environments: int,
@@ -148,3 +183,12 @@ def _with_target(term: Term, weight_E: np.ndarray) -> Term:
         return term
     spread = np.vstack([np.eye(len(weight_E)), weight_E])
     return Term(term.name, {**term.kernels, "environment": spread @ term.kernels["environment"] @ spread.T})
+
+
+def _bordered(term: Term, by: str, cross_QL: np.ndarray, own_QQ: np.ndarray, unrelated: bool) -> Term:
+    """The term with further levels of a classification, which `unrelated` ones share nothing with others."""
+    if by not in term.kernels:
+        return term
+    kernel_LL, n = term.kernels[by], len(own_QQ)
+    cross, own = (np.zeros((n, len(kernel_LL))), np.eye(n)) if unrelated else (cross_QL, own_QQ)
+    return Term(term.name, {**term.kernels, by: np.block([[kernel_LL, cross.T], [cross, own]])})

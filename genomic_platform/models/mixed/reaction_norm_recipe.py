@@ -50,11 +50,11 @@ class ReactionNormRecipe:
     ----------
     environment_kernel : `linear` (Jarquín et al. 2014) or `gaussian` (Costa-Neto et al. 2021), of covariates where all
         environments with records have them; else environments are unrelated.
-    weights : `none` or `records`, see `fit_reaction_norm`.
+    weights : of line means in environments, see `fit_reaction_norm`.
     """
 
     environment_kernel: str = "linear"
-    weights: str = "none"
+    weights: str = "auto"
 
     name: ClassVar[str] = "reaction_norm"
     code_version: ClassVar[str] = "1"
@@ -230,7 +230,7 @@ class FittedReactionNorm:
         c, own = self.components[trait], float(np.diagonal(self._relationship()).mean())
         line = c["line"] * own + c.get("line_residual", 0.0)
         response = sum(c.get(name, 0.0) for name in ("line_by_environment", "line_by_covariates")) * own
-        spread = (response + c["error"]) * n_lines / records.height
+        spread = (response + c.get("cell", 0.0) + c["error"]) * n_lines / records.height
         found |= {f"{name}_variance": variance for name, variance in c.items()}
         return found | {"heritability_line_mean": line / (line + spread), "log_likelihood": model.fit.log_likelihood,
                         "notices": "; ".join(str(notice) for notice in model.notices)}

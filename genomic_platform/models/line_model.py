@@ -73,7 +73,7 @@ class FittedLineModel:
         if same_lines(aligned, self.panel):
             return self.values_table(aligned.lines, self.panel_values_4PT)
         cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
-        lines = Lines(cross_QP, own_relationship(aligned, self.frequencies_M, self.scale))
+        lines = Lines(cross_QP, markers.own_relationship(aligned, self.frequencies_M, self.scale))
         panel_Q = panel_rows(aligned, cross_QP, self.panel, self._relationship())
         values_4QT = np.zeros((4, len(lines.own_Q), len(self.fits)))
         for t, fit in enumerate(self.fits):
@@ -238,11 +238,3 @@ def panel_rows(aligned: GenotypeTable, cross_QP: np.ndarray, panel: GenotypeTabl
     panel_Q = np.array([row_of.get(line, -1) for line in aligned.lines], dtype=np.int64)
     same_Q = np.isclose(cross_QP, relationship_PP[panel_Q], rtol=0.0, atol=1e-5).all(axis=1)
     return np.where(same_Q, panel_Q, -1)
-
-
-def own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
-    """K of each line with itself, shape (Q,)."""
-    own_Q = np.zeros(table.n_lines)
-    for start, dosage_MQ in table.blocks():
-        own_Q += (markers.centred(dosage_MQ.T, frequencies_M[start:start + len(dosage_MQ)]) ** 2).sum(axis=1)
-    return own_Q / scale

@@ -78,6 +78,14 @@ def marker_sums(panel: GenotypeTable, frequencies_M: np.ndarray, weights_NT: np.
     return sums_MT
 
 
+def own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
+    """K_ii = Σ (dosage − 2p)² / scale of each line, shape (N,) (VanRaden 2008, J. Dairy Sci. 91:4414, first method)."""
+    own_N = np.zeros(table.n_lines)
+    for start, dosage_MN in table.blocks():
+        own_N += (centred(dosage_MN.T, frequencies_M[start:start + len(dosage_MN)]) ** 2).sum(axis=1)
+    return own_N / scale
+
+
 def effects_table(panel: GenotypeTable, frequencies_M: np.ndarray, traits: tuple[str, ...],
                   effects_MT: np.ndarray) -> pl.DataFrame:
     """Marker effects as a table (contract MARKER_EFFECTS)."""

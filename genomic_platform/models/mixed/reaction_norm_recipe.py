@@ -28,7 +28,6 @@ from genomic_platform.models.line_model import (
     RUN,
     TRAINING,
     VALUE_COLUMNS,
-    own_relationship,
     panel_rows,
     same_lines,
 )
@@ -186,7 +185,7 @@ class FittedReactionNorm:
         cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
         rows_Q = panel_rows(aligned, cross_QP, self.panel, self._relationship())
         new_Q = np.flatnonzero(rows_Q < 0)
-        own_Q = own_relationship(aligned, self.frequencies_M, self.scale)
+        own_Q = markers.own_relationship(aligned, self.frequencies_M, self.scale)
         rows_Q[new_Q] = len(self.panel.lines) + np.arange(len(new_Q))
         return model.with_lines([aligned.lines[q] for q in new_Q], cross_QP[new_Q], own_Q[new_Q]), rows_Q
 

@@ -89,13 +89,15 @@ def predict(folder: Folder, *, genotypes: Annotated[list[Path], Parameter(consum
 @app.command(sort_key=8)
 def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, traits: Names = None,
              folds: Path | None = None, replicates: int = 10,
-             json_: Json = False) -> None:
+             reliabilities: bool = False, json_: Json = False) -> None:
     """Measure how well recipes predict under a scheme; needs only init.
 
     Parameters
     ----------
     scheme
-        cv1 (folds of lines), cv0 (leave a season out), cv00 (and its lines too), forward (earlier seasons only).
+        cv1 (folds of lines), cv2 (folds of line × environment cells), cv0 (leave a season out, known lines), cv00 (and
+        its lines too), forward (earlier seasons only), environment, location, family (leave one out), hybrid (leave
+        parents out).
     models
         Recipes; those of program.toml when not given.
     traits
@@ -104,6 +106,8 @@ def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, trait
         A CSV with line_id and one fold column, instead of random folds; scored pooled.
     replicates
         Random divisions into five folds.
+    reliabilities
+        Score reliabilities too (cv1, family, hybrid): coverage and squared errors against what was promised.
     json_
         One object per model, trait, scheme and environment (its schema: `genomic-platform schema evaluate`).
     """
@@ -112,11 +116,12 @@ def evaluate(folder: Folder, *, scheme: str = "cv1", models: Names = None, trait
 
     program, workspace = opened(folder)
     found = evaluate_landing(program, scheme, models=models, traits=traits, folds=folds, replicates=replicates,
-                             cache=workspace.root / CACHE / "evaluations")
+                             reliabilities=reliabilities, cache=workspace.root / CACHE / "evaluations")
     if json_:
-        print(json.dumps({"schema_version": 1, "program": program.name, "results": found.table.to_dicts()}, indent=1))
+        print(json.dumps({"schema_version": 2, "program": program.name, "results": found.table.to_dicts(),
+                          "comparisons": found.comparisons.to_dicts(), "leaks": list(found.leaks)}, indent=1))
     else:
-        evaluation_table(out, found.table)
+        evaluation_table(out, found)
         if found.known:
             out.print(f"measured before, on the same data and code: {', '.join(found.known)}; measured now: "
                       f"{', '.join(found.measured) or 'none'}")

@@ -1,186 +1,221 @@
 """Predictive ability of recipes on a programme's data, by scheme; works without any published season.
 
-    cv1      folds of lines, held out of all environments
-    cv0      a season left out, its lines seen in other seasons ("known")
-    cv00     a season left out and, fold by fold, its lines too ("new")
-    forward  trained on earlier seasons only
-
-What is deployed is decided elsewhere (`comparison`); this measures.
+`predictions` gives every held-out line beside what was observed, `evaluate` its scores. Who trains and who is scored
+under a scheme is in `splits`, the scores are in `ability`, leak checks in `leaks`. What is deployed is decided
+elsewhere (`comparison`); this measures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 
-import numpy as np
 import polars as pl
 
-from genomic_platform.errors import ProgramError
+from genomic_platform.errors import Notice, ProgramError
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.cross_validation import (
-    cross_validate,
-    panel_values,
-    pooled_ability,
-    within_fold_ability,
-)
-from genomic_platform.models.folds import FOLDS, fold_members, random_folds
+from genomic_platform.models import leaks
+from genomic_platform.models.ability import SCHEMA, summarise
+from genomic_platform.models.cross_validation import panel_values
+from genomic_platform.models.folds import FOLDS, parents_seen
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.recipes import load_recipe
-from genomic_platform.phenotypes.training_means import training_means
+from genomic_platform.models.splits import SCHEMES, Folds, Split, Study, check_scheme, splits
 
-SCHEMES = ("cv1", "cv0", "cv00", "forward")
-SCHEMA = {"model": pl.String, "trait": pl.String, "scheme": pl.String, "environment": pl.String, "r_mean": pl.Float64,
-          "r_sd": pl.Float64, "n_lines": pl.Int64, "n_folds": pl.Int64, "replicates": pl.Int64}
+__all__ = ["SCHEMA", "SCHEMES", "evaluate", "leak_notices", "predictions"]
+
+PREDICTIONS = {"recipe": pl.String, "trait": pl.String, "scheme": pl.String, "unit": pl.String,
+               "replicate": pl.Int64, "fold": pl.Int64, "environment": pl.String, "line_id": pl.String,
+               "predicted": pl.Float64, "observed": pl.Float64, "known": pl.Boolean, "family": pl.String,
+               "parents_seen": pl.Int64, "own_mean": pl.Float64, "family_mean": pl.Float64, "reliability": pl.Float64,
+               "predictive_variance": pl.Float64, "error_variance": pl.Float64, "spans_seasons": pl.Boolean}
 
 
-@dataclass(frozen=True)
-class _Study:
-    """What every split of an evaluation needs."""
+class Options(TypedDict, total=False):
+    """The options of `predictions`, explained there."""
 
-    genotypes: GenotypeTable
-    relationship_NN: np.ndarray
-    line_means: pl.DataFrame
-    recipes: Mapping[str, Model]
+    traits: Sequence[str] | None
+    scheme: str
+    replicates: int
+    within_environment: bool
     means: str
     weights: str
-
-    def training_set(self, line_means: pl.DataFrame, season: str = "") -> TrainingSet:
-        means, _ = training_means(line_means, means=self.means, weights=self.weights, genotyped=self.genotypes.lines)
-        return TrainingSet(season, means, self.genotypes, self.relationship_NN, line_means=line_means)
+    seasons: Sequence[str] | None
+    clones_share_fold: bool
+    families: Mapping[str, str | None] | None
+    parents: Mapping[str, tuple[str | None, str | None]] | None
+    features: pl.DataFrame | None
+    reliabilities: bool
 
 
 def evaluate(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],
-             traits: Sequence[str] | None = None, scheme: str = "cv1", replicates: int = 10,
-             folds: Mapping[str, int | str] | None = None, within_environment: bool = False, means: str = "blue",
-             weights: str = "errors", seasons: Sequence[str] | None = None, clones_share_fold: bool = True,
-             ) -> pl.DataFrame:
-    """Predictive ability (Pearson r of predicted and observed) of each recipe and trait under a scheme.
+             directions: Mapping[str, str] | None = None, folds: Folds | None = None, refuse_leaks: bool = False,
+             **options: Unpack[Options]) -> pl.DataFrame:
+    """Scores of each recipe and trait under a scheme; `r_mean` is predictive ability, Pearson r.
+
+    Parameters
+    ----------
+    genotypes, line_means, recipes, folds : as `predictions` takes them. directions : per trait; maximise where absent.
+    refuse_leaks : raise where `leak_notices` finds something.
+    options : the other parameters of `predictions`.
+
+    Returns
+    -------
+    Columns `SCHEMA`; one row per model, trait, scheme and environment: for cv0, cv00 and forward the environments of
+    the season left out, for location the location, for cv2 and environment the environment; null = the mean over
+    these, or the line's mean over environments (cv1, family, hybrid). `r_sd` is over replicates.
+
+    Raises
+    ------
+    ProgramError : as `predictions`; a leak, where they are refused.
+    """
+    found = predictions(genotypes, line_means, recipes=recipes, folds=folds, **options)
+    if refuse_leaks and (notices := leak_notices(genotypes, line_means.filter(pl.col("trait").is_in(
+            found["trait"].unique().to_list())), folds=folds, features=options.get("features"))):
+        raise ProgramError("; ".join(map(str, notices)))
+    averages = dict(line_means.group_by("trait").agg(pl.col("mean").mean()).iter_rows())
+    return summarise(found, pooled=folds is not None, directions=directions, averages=averages)
+
+
+def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],
+                traits: Sequence[str] | None = None, scheme: str = "cv1", replicates: int = 10,
+                folds: Folds | None = None, within_environment: bool = False, means: str = "blue",
+                weights: str = "errors", seasons: Sequence[str] | None = None, clones_share_fold: bool = True,
+                families: Mapping[str, str | None] | None = None,
+                parents: Mapping[str, tuple[str | None, str | None]] | None = None,
+                features: pl.DataFrame | None = None, reliabilities: bool = False) -> pl.DataFrame:
+    """Every recipe's prediction of every line (and environment) held out, on the same splits.
 
     Parameters
     ----------
     genotypes : all lines with genotypes, variants that passed QC. line_means : contract LINE_MEANS, all environments.
-    recipes : names as `load_recipe` takes them. traits : None = all.
-    scheme : cv1 | cv0 | cv00 | forward. replicates : random divisions into five folds (cv1, cv00).
-    folds : published folds (line → fold) for cv1, scored pooled over all lines.
+    recipes : names as `load_recipe` takes them. traits : None = all. scheme : one of `SCHEMES`, see `splits`.
+    replicates : random divisions into five folds (cv1, cv2, cv00, hybrid).
+    folds : published folds (line → fold) for cv1.
     within_environment : cv1 trained and scored in each environment alone.
     means, weights : stage one, as `training_means` takes them.
     seasons : labels in calendar order; None = sorted. clones_share_fold : lines with IBS > .99 share a fold.
+    families, parents : line → family, line → its two parents.
+    features : line_id, feature, value, known_from of what recipes read beside markers; refused where it is known only
+        after the season scored (`leaks.check_features`).
+    reliabilities : have them too (cv1, family, hybrid), which costs a full fit.
 
     Returns
     -------
-    One row per model, trait, scheme and environment (null = the line's mean over environments; for cv0, cv00 and
-    forward the environments of the season scored): r_mean, r_sd (over replicates), n_lines, n_folds, replicates.
-    Held-out lines are scored by their genotypic value, in `forward` new lines by their breeding value.
+    Columns `PREDICTIONS`. `unit` is what was left out; `environment` null = the line's mean. Held-out lines are given
+    their genotypic value, in schemes on cells new lines their breeding value.
 
     Raises
     ------
-    ProgramError : an unknown scheme, trait or recipe, folds with another scheme, or too few seasons or lines.
+    ProgramError : an unknown scheme, trait or recipe, folds with another scheme, too few lines or too little else.
     """
     traits = list(traits) if traits is not None else line_means["trait"].unique().sort().to_list()
-    _check(line_means, traits, scheme, folds, within_environment)
-    kept = line_means.filter(pl.col("trait").is_in(traits))
-    study = _Study(genotypes, vanraden(genotypes).matrix_NN, kept, {name: load_recipe(name) for name in recipes},
-                   means, weights)
-    phenotyped = sorted(set(kept["line_id"]) & set(genotypes.lines))
-    if len(phenotyped) < 2 * FOLDS:
-        raise ProgramError(f"{len(phenotyped)} lines have both genotype and phenotype; expected at least {2 * FOLDS}")
-    order = list(seasons) if seasons is not None else kept["season"].unique().sort().to_list()
-    divisions: list[Mapping[str, int | str]] = [folds] if folds is not None else []
-    if scheme in ("cv1", "cv00") and not divisions:
-        clones = identical_lines(genotypes) if clones_share_fold else []
-        divisions = [dict(random_folds(phenotyped, r, clones=clones)) for r in range(replicates)]
-    if scheme == "cv1":
-        rows = _across_lines(study, divisions, folds is not None, within_environment)
-    else:
-        rows = _across_seasons(study, scheme, order, divisions)
-    return pl.DataFrame(list(rows), schema=SCHEMA).sort("trait", "model", "environment")
-
-
-def _check(line_means: pl.DataFrame, traits: Sequence[str], scheme: str, folds: object,
-           within_environment: bool) -> None:
-    if scheme not in SCHEMES:
-        raise ProgramError(f"scheme is '{scheme}'; expected one of {', '.join(SCHEMES)}")
-    if scheme != "cv1" and (folds is not None or within_environment):
-        raise ProgramError(f"scheme {scheme}: published folds and within_environment go with cv1 only")
     if unknown := sorted(set(traits) - set(line_means["trait"])):
         raise ProgramError(f"no records of {', '.join(unknown)}; expected some of "
                            f"{', '.join(sorted(set(line_means['trait'])))}")
-    if scheme != "cv1" and line_means["season"].n_unique() < 2:
-        raise ProgramError(f"scheme {scheme} needs at least two seasons; found {line_means['season'].n_unique()}")
+    kept = line_means.filter(pl.col("trait").is_in(traits))
+    order = list(seasons) if seasons is not None else kept["season"].unique().sort().to_list()
+    study = Study(genotypes, vanraden(genotypes).matrix_NN, kept, means, weights, order, families or {}, parents or {},
+                  identical_lines(genotypes) if clones_share_fold and folds is None else ())
+    check_scheme(study, scheme, folds, within_environment)
+    models = {name: load_recipe(name) for name in recipes}
+    if len(study.phenotyped) < 2 * FOLDS:
+        raise ProgramError(f"{len(study.phenotyped)} lines have both genotype and phenotype; expected at least "
+                           f"{2 * FOLDS}")
+    if features is not None and scheme == "forward":
+        for season in order[:-1]:
+            leaks.check_features(features, season, order)
+    spans = dict(kept.group_by("trait").agg(pl.col("season").n_unique() > 1).iter_rows())
+    parts = [_predicted(study, split, model, reliabilities).with_columns(pl.lit(name).alias("recipe"))
+             for split in splits(study, scheme, replicates=replicates, folds=folds,
+                                 within_environment=within_environment) for name, model in models.items()]
+    table = pl.concat(parts) if parts else pl.DataFrame(schema=PREDICTIONS)
+    return table.with_columns(pl.lit(scheme).alias("scheme"), pl.col("trait").replace_strict(
+        spans, default=False, return_dtype=pl.Boolean).alias("spans_seasons")).select(*PREDICTIONS)
 
 
-def _across_lines(study: _Study, divisions: Sequence[Mapping[str, int | str]], pooled: bool,
-                  within_environment: bool) -> Iterator[dict[str, object]]:
-    training_set, environment_of = study.training_set(study.line_means), {}
-    if within_environment:
-        training_set, environment_of = _environments_as_traits(study)
-    trained = set(training_set.means["line_id"])
-    divisions = [{line: fold for line, fold in folds.items() if line in trained} for folds in divisions]
-    predictions = cross_validate(training_set, study.recipes, divisions)
-    for (recipe, key), part in predictions.group_by("recipe", "trait", maintain_order=True):
-        r_mean, r_sd = (pooled_ability(part), None) if pooled else within_fold_ability(part)
-        trait, environment = environment_of.get(key, (key, None))
-        yield {"model": recipe, "trait": trait, "scheme": "cv1", "environment": environment, "r_mean": r_mean,
-               "r_sd": r_sd, "n_lines": part["line_id"].n_unique(), "n_folds": len(set(divisions[0].values())),
-               "replicates": len(divisions)}
+def leak_notices(genotypes: GenotypeTable, line_means: pl.DataFrame, *, folds: Folds | None = None,
+                 features: pl.DataFrame | None = None) -> list[Notice]:
+    """What in the data may flatter every model; see `leaks` for what each check can and cannot see.
+
+    Parameters
+    ----------
+    folds : published folds; random ones keep copies together.
+    features : line_id, feature, value; held against each season with the seasons before it.
+    """
+    means = line_means.group_by("line_id", "trait", maintain_order=True).agg(pl.col("centred").mean().alias("mean"))
+    found = leaks.outcome_markers(genotypes, means)
+    if folds is not None:
+        found += leaks.clones_across_folds(genotypes, folds)
+    for season in line_means["season"].unique().sort() if features is not None else ():
+        harvest = line_means.filter(pl.col("season") == season).group_by("line_id", "trait").agg(
+            pl.col("centred").mean().alias("observed"))
+        others = line_means.filter(pl.col("season") != season).group_by("line_id", "trait").agg(
+            pl.col("centred").mean().alias("mean"))
+        found += leaks.outcome_features(features, harvest, others)  # pyright: ignore[reportArgumentType]
+    return found
 
 
-def _environments_as_traits(study: _Study) -> tuple[TrainingSet, dict[object, tuple[str, str]]]:
-    """Each environment's means as traits of their own, so that they share decompositions; and what each stands for."""
-    parts, stands_for = [], {}
-    for (environment,), records in study.line_means.group_by("environment", maintain_order=True):
-        means = study.training_set(records).means
-        keys = {trait: f"{trait}\t{environment}" for trait in means["trait"].unique()}
-        stands_for |= {key: (trait, str(environment)) for trait, key in keys.items()}
-        parts.append(means.with_columns(pl.col("trait").replace_strict(keys, return_dtype=pl.String)))
-    return TrainingSet("", pl.concat(parts), study.genotypes, study.relationship_NN), stands_for
+def _predicted(study: Study, split: Split, recipe: Model, reliabilities: bool) -> pl.DataFrame:
+    """One recipe's predictions of a split beside what was observed and what the baselines say."""
+    training_set = split.training_set
+    own = training_set.means.select("line_id", "trait", own_mean="mean")
+    lines = set(split.observed["line_id"])
+    trained = set(training_set.means["line_id"]) & set(training_set.genotypes.lines)
+    trained |= {p for line in trained for p in study.parents.get(line, ()) if p}
+    about = pl.DataFrame([(line, study.families.get(line), parents_seen(line, study.parents, trained))
+                          for line in sorted(lines)],
+                         schema={"line_id": pl.String, "family": pl.String, "parents_seen": pl.Int64}, orient="row")
+    table = (split.observed.join(_values(recipe, training_set, reliabilities and split.on_means),
+                                 on=["line_id", "trait"], maintain_order="left")
+             .join(own, on=["line_id", "trait"], how="left", maintain_order="left")
+             .join(about, on="line_id", how="left", maintain_order="left")
+             .join(_family_means(own, study.families), on=["trait", "family"], how="left", maintain_order="left")
+             .with_columns(known=pl.col("own_mean").is_not_null()))
+    if split.only is not None:
+        table = table.filter(pl.col("known") == (split.only == "known"))
+    value = pl.col("intercept") + pl.col("genotypic_value") if split.on_means else \
+        pl.when("known").then("genotypic_value").otherwise("breeding_value")
+    names = {key: trait for key, (trait, _) in split.stands_for.items()}
+    units = {key: unit for key, (_, unit) in split.stands_for.items()}
+    error = pl.coalesce("error_variance", "model_error_variance")
+    return table.with_columns(
+        value.alias("predicted"), pl.lit(split.replicate).cast(pl.Int64).alias("replicate"),
+        pl.lit(split.fold).cast(pl.Int64).alias("fold"),
+        pl.when(pl.col("environment").is_null()).then(pl.col("unexplained") + error).alias("predictive_variance"),
+        pl.col("trait").replace_strict(units, default=split.unit, return_dtype=pl.String).alias("unit"),
+        pl.col("trait").replace(names)).select(c for c in PREDICTIONS if c not in ("recipe", "scheme", "spans_seasons"))
 
 
-def _across_seasons(study: _Study, scheme: str, order: Sequence[str],
-                    divisions: Sequence[Mapping[str, int | str]]) -> Iterator[dict[str, object]]:
-    for place, season in enumerate(order):
-        records = study.line_means
-        others = order[:place] if scheme == "forward" else [s for s in order if s != season]
-        train, test = records.filter(pl.col("season").is_in(others)), records.filter(pl.col("season") == season)
-        if train.is_empty() or test.is_empty():
-            continue
-        observed = test.group_by("line_id", "trait").agg(pl.col("centred").mean().alias("observed"))
-        said = {"scheme": scheme, "environment": ", ".join(test["environment"].unique().sort())}
-        scored = _new_lines(study, train, observed, divisions, season) if scheme == "cv00" else _season(
-            study, train, observed, season, known_only=scheme == "cv0")
-        for (recipe, trait), part in scored.group_by("recipe", "trait", maintain_order=True):
-            r_mean, r_sd = within_fold_ability(part) if scheme == "cv00" else (pooled_ability(part), None)
-            yield {"model": recipe, "trait": trait, **said, "r_mean": r_mean, "r_sd": r_sd,
-                   "n_lines": part["line_id"].n_unique(), "n_folds": part["fold"].n_unique(),
-                   "replicates": part["replicate"].n_unique()}
+def _family_means(own: pl.DataFrame, families: Mapping[str, str | None]) -> pl.DataFrame:
+    family = pl.col("line_id").replace_strict(dict(families), default=None, return_dtype=pl.String)
+    return own.with_columns(family=family).drop_nulls("family").group_by("trait", "family").agg(
+        pl.col("own_mean").mean().alias("family_mean"))
 
 
-def _new_lines(study: _Study, train: pl.DataFrame, observed: pl.DataFrame,
-               divisions: Sequence[Mapping[str, int | str]], season: str) -> pl.DataFrame:
-    """Each fold's lines leave the training as well and are scored in the season."""
-    parts = []
-    for replicate, folds in enumerate(divisions):
-        for fold, members in enumerate(fold_members(folds)):
-            held_out = pl.col("line_id").is_in(members)
-            parts.append(_season(study, train.filter(~held_out), observed.filter(held_out), season)
-                         .with_columns(pl.lit(replicate).alias("replicate"), pl.lit(fold).alias("fold")))
-    return pl.concat(parts)
+def _values(recipe: Model, training_set: TrainingSet, reliabilities: bool) -> pl.DataFrame:
+    """`panel_values` with the genotypic value's reliability, (1 − reliability) V_g and σ²e; null unless asked for."""
+    if not reliabilities:
+        return panel_values(recipe, training_set).with_columns(
+            pl.lit(None, pl.Float64).alias(c) for c in ("reliability", "unexplained", "model_error_variance"))
+    fitted = recipe.fit(training_set)
+    values = fitted.predict(training_set.genotypes).filter(pl.col("environment").is_null())
+    said = {trait: (_number(s, "genetic_sd"), _number(s, "line_residual_variance") or 0.0, _number(s, "error_variance"))
+            for trait, s in fitted.summary().items()}
+    variances = pl.DataFrame([(trait, None if sd is None else sd**2 + residual, error)
+                              for trait, (sd, residual, error) in said.items()],
+                             schema={"trait": pl.String, "variance": pl.Float64, "model_error_variance": pl.Float64},
+                             orient="row")
+    intercept = training_set.means.filter("genotyped").group_by("trait").agg(pl.col("mean").mean().alias("intercept"))
+    return (values.join(intercept, on="trait").join(variances, on="trait", how="left")
+            .with_columns(reliability="genotypic_value_reliability",
+                          unexplained=(1 - pl.col("genotypic_value_reliability")) * pl.col("variance"))
+            .select("line_id", "trait", "breeding_value", "genotypic_value", "intercept", "reliability", "unexplained",
+                    "model_error_variance"))
 
 
-def _season(study: _Study, train: pl.DataFrame, observed: pl.DataFrame, season: str,
-            known_only: bool = False) -> pl.DataFrame:
-    """Predicted beside observed for a season's lines after training on `train`."""
-    training_set = study.training_set(train, season)
-    known = training_set.means.select("line_id", "trait", known=pl.lit(True))
-    parts = []
-    for name, recipe in study.recipes.items():
-        lines = (panel_values(recipe, training_set).join(observed, on=["line_id", "trait"])
-                 .join(known, on=["line_id", "trait"], how="left").with_columns(pl.col("known").fill_null(False)))
-        value = pl.when("known").then("genotypic_value").otherwise("breeding_value")
-        parts.append(lines.filter(pl.col("known") | (not known_only)).select(
-            pl.lit(name).alias("recipe"), pl.lit(0).alias("replicate"), pl.lit(0).alias("fold"), "line_id", "trait",
-            value.alias("predicted"), "observed"))
-    return pl.concat(parts)
+def _number(summary: Mapping[str, float | int | str], key: str) -> float | None:
+    found = summary.get(key)
+    return float(found) if isinstance(found, float | int) else None

@@ -1,11 +1,11 @@
-"""Who is left out with whom: random folds of lines, clones kept together, published folds.
+"""Who is left out with whom: random folds of lines or of cells, clones kept together, published folds, parents seen.
 
 What is scored within a fold belongs to `evaluate` and `comparison`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -69,3 +69,35 @@ def fold_members(folds: Mapping[str, int | str]) -> list[tuple[str, ...]]:
     for line, fold in sorted(folds.items()):
         members.setdefault(fold, []).append(line)
     return [tuple(members[fold]) for fold in sorted(members, key=str)]
+
+
+def cell_folds(cells: pl.DataFrame, replicate: int, *, n_folds: int = FOLDS, seed: int = SEED,
+               clones: Sequence[Collection[str]] = ()) -> pl.DataFrame:
+    """CV2: folds of line × environment cells, each environment divided by itself (line_id, environment, fold).
+
+    A line's cells fall into folds independently of each other, so that its other environments mostly train. Clones
+    share a fold within an environment (Burgueño et al. 2012, Crop Sci. 52:707-719).
+
+    Parameters
+    ----------
+    cells : line_id, environment (rows may repeat, one per trait).
+    """
+    parts = []
+    for number, environment in enumerate(sorted(set(cells["environment"]))):
+        lines = cells.filter(pl.col("environment") == environment)["line_id"]
+        # Other environments, other permutations: replicates count up from the seed, far below a thousand.
+        folds = random_folds(lines, replicate, n_folds=n_folds, seed=seed + 1_000 * (number + 1), clones=clones)
+        parts.append(pl.DataFrame({"line_id": list(folds), "environment": environment, "fold": list(folds.values())}))
+    return pl.concat(parts)
+
+
+def parents_seen(line: str, parents: Mapping[str, tuple[str | None, str | None]],
+                 trained: Collection[str]) -> int | None:
+    """How many of a line's two parents are known from training: 2 (T2), 1 (T1), 0 (T0); None where one is not known.
+
+    Parameters
+    ----------
+    trained : the parents of the lines that train, and these lines (Technow et al. 2014, Genetics 197:1343-1355).
+    """
+    pair = parents.get(line, (None, None))
+    return None if None in pair else sum(parent in trained for parent in pair)

@@ -132,10 +132,10 @@ def compare_moments(moments: np.ndarray, seasons: Sequence[str], rule: GateRule,
     ----------
     moments : sums (C, S, K, 6) as `cluster_moments` gives them, the champion's recipe first.
     """
-    r_SK = _correlations(moments.sum(axis=0))
+    r_SK = correlations(moments.sum(axis=0))
     weights_BC = rng.multinomial(len(moments), np.full(len(moments), 1 / max(len(moments), 1)), resamples) \
         if len(moments) > 1 else np.ones((resamples, len(moments)))
-    r_BSK = _correlations(np.tensordot(weights_BC.astype(float), moments, axes=1))
+    r_BSK = correlations(np.tensordot(weights_BC.astype(float), moments, axes=1))
     season_SK, season_BSK = r_SK[:, 1:] - r_SK[:, :1], r_BSK[:, :, 1:] - r_BSK[:, :, :1]
     there_BS1 = np.isfinite(season_BSK[:, :, :1])  # a resample may hold no line of a season
     mean_K = season_SK.mean(axis=0)
@@ -182,7 +182,7 @@ def _scaled(column: str) -> pl.Expr:
         (value - value.mean().over("season")) / spread).otherwise(0.0).alias(column)
 
 
-def _correlations(sums: np.ndarray) -> np.ndarray:
+def correlations(sums: np.ndarray) -> np.ndarray:
     """r from sums (…, 6): 0 where all values are equal, since they tell lines not apart, NaN without lines."""
     n, x, y, xx, yy, xy = (sums[..., i] for i in range(6))
     spread = np.maximum((n * xx - x**2) * (n * yy - y**2), 0.0)
@@ -243,7 +243,7 @@ def _one_group(part: pl.DataFrame, recipes: Sequence[str], rng: np.random.Genera
                            "observed", *recipes)
     moments = cluster_moments(alone, ("all",), recipes)
     weights = rng.multinomial(len(moments), np.full(len(moments), 1 / len(moments)), resamples).astype(float)
-    r_BK, r_K = _correlations(np.tensordot(weights, moments, axes=1))[:, 0], _correlations(moments.sum(axis=0))[0]
+    r_BK, r_K = correlations(np.tensordot(weights, moments, axes=1))[:, 0], correlations(moments.sum(axis=0))[0]
     return float(r_K[1] - r_K[0]), float((r_BK[:, 1] - r_BK[:, 0]).std(ddof=1)), part["line_id"].n_unique()
 
 

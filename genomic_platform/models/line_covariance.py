@@ -34,10 +34,20 @@ class MarkerWeights:
     ----------
     weights_P : marker effects are Σ_P (dosage − 2p) × weight; they sum to 0.
     share : squared correlation of the breeding value with the line's predicted value g, 0–1.
+    own_effects : marker effects differ between groups of lines, so that the breeding value is all of g, and the
+        weights give the part of the effects that is common.
     """
 
     weights_P: np.ndarray
     share: float
+    own_effects: bool = False
+
+    def breeding_values(self, relationship_QP: np.ndarray, covariance_QP: np.ndarray, scale: float,
+                        fit: TraitFit) -> np.ndarray:
+        """Breeding values (Q,) of lines by their relationship and their covariance with the panel's lines."""
+        if self.own_effects:
+            return fit.components.genetic * (covariance_QP[:, fit.data.rows_N] @ fit.dual_N)
+        return scale * (relationship_QP @ self.weights_P)
 
 
 class LineCovariance(Protocol):

@@ -87,8 +87,9 @@ class FittedLineModel:
         if fit.data.status == "fitted":
             solution = fit.solve(self.covariance.panel(relationship_PP, scale, fit))
         breeding = self.covariance.marker_weights(relationship_PP, scale, fit)
-        return value_columns(fit, solution, self.covariance.cross(lines, relationship_PP, scale, fit), panel_Q,
-                             breeding.share, scale * (lines.cross_QP @ breeding.weights_P))
+        own = self.covariance.cross(lines, relationship_PP, scale, fit)
+        return value_columns(fit, solution, own, panel_Q, breeding.share,
+                             breeding.breeding_values(lines.cross_QP, own.cross_QP, scale, fit))
 
     def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
         """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.

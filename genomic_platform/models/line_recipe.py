@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.models import markers
-from genomic_platform.models.line_covariance import Lines
+from genomic_platform.models.line_covariance import LineCovariance, Lines
 from genomic_platform.models.line_model import FittedLineModel, describe, value_columns
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.threads import threads_for
@@ -30,6 +30,15 @@ class LineRecipe(ABC):
     name: ClassVar[str]
     code_version: ClassVar[str]
     fitted_class: ClassVar[type[FittedLineModel]]
+
+    @property
+    def covariance(self) -> LineCovariance:
+        """How lines covary; the fitted class's own unless it follows from the training set too."""
+        return self.fitted_class.covariance
+
+    def fitted(self, **parameters: Any) -> FittedLineModel:
+        """The trained model of these parameters, by their names in `FittedLineModel`."""
+        return self.fitted_class(**parameters)
 
     @abstractmethod
     def fit_components(self, relationship_PP: np.ndarray, scale: float,
@@ -56,13 +65,13 @@ class LineRecipe(ABC):
         weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
         for solved in self.fit_components(relationship_PP, scale, data):
             fit, lines = solved.fit, Lines.panel(solved.covariance_PP)
-            t = place[fit.trait]
-            breeding = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit)
+            t, breeding = place[fit.trait], self.covariance.marker_weights(relationship_PP, scale, fit)
             weights_PT[:, t] = breeding.weights_P
-            values_4PT[:, :, t] = value_columns(fit, solved.solution(), lines, np.arange(panel.n_lines), breeding.share,
-                                                scale * (relationship_PP @ breeding.weights_P))
+            values_4PT[:, :, t] = value_columns(
+                fit, solved.solution(), lines, np.arange(panel.n_lines), breeding.share,
+                breeding.breeding_values(relationship_PP, solved.covariance_PP, scale, fit))
             fits[fit.trait], summaries[fit.trait] = fit, describe(fit, lines.own_Q, panel, values_4PT[:, :, t])
-        return self.fitted_class(
+        return self.fitted(
             recipe=self.name, code_version=self.code_version, settings={k: str(v) for k, v in asdict(self).items()},
             season=training_set.season, panel=panel, frequencies_M=frequencies_M, scale=scale,
             fits=tuple(fits[trait] for trait in place), summaries={trait: summaries[trait] for trait in place},
@@ -84,11 +93,13 @@ class LineRecipe(ABC):
         lines = training_set.genotypes.lines
         parts = []
         for solved in self.fit_components(relationship_PP, scale, trait_data(training_set.means, lines)):
-            fit, total_P = solved.fit, genotypic_values(solved.fit, solved.covariance_PP)
-            weights_P = self.fitted_class.covariance.marker_weights(relationship_PP, scale, fit).weights_P
+            fit, covariance_PP = solved.fit, solved.covariance_PP
+            total_P = genotypic_values(fit, covariance_PP)
+            breeding = self.covariance.marker_weights(relationship_PP, scale, fit)
             parts.append(pl.DataFrame({
                 "line_id": lines, "trait": [fit.trait] * len(lines),
-                "breeding_value": scale * (relationship_PP @ weights_P), "genotypic_value": total_P,
+                "breeding_value": breeding.breeding_values(relationship_PP, covariance_PP, scale, fit),
+                "genotypic_value": total_P,
                 "intercept": np.full(len(lines), fit.intercept)}))
         return pl.concat(parts).sort("trait", maintain_order=True)
 

@@ -5,6 +5,7 @@ A programme's own model follows the same protocol and is named `package.module:C
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -28,6 +29,7 @@ class TrainingSet:
     environment_features : contract ENVIRONMENT_FEATURES of all seasons seen, or None.
     line_means : contract LINE_MEANS of all seasons seen, for single-stage recipes, which learn from its records of the
         lines and traits in `means` alone; None = two-stage recipes only.
+    families : line → family of the panel's lines, None where it is unknown; None = no families are known.
     """
 
     season: str
@@ -36,6 +38,7 @@ class TrainingSet:
     relationship_NN: np.ndarray | None = None
     environment_features: pl.DataFrame | None = None
     line_means: pl.DataFrame | None = None
+    families: Mapping[str, str | None] | None = None
 
     @property
     def traits(self) -> tuple[str, ...]:

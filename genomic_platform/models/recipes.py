@@ -3,6 +3,7 @@
     genomic_blup             GBLUP
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
     reaction_norm            lines × environments in a single stage, environment covariates where there are any
+    family_blup              GBLUP whose marker effects differ between families, their correlation by REML
     package.module:Class     a programme's own recipe, made without arguments
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genomic_platform.errors import NotAvailable, ProgramError
+from genomic_platform.models.family_blup import FamilyBlup
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.line_model import PARAMETERS, RUN
@@ -22,7 +24,7 @@ from genomic_platform.models.mixed.reaction_norm_recipe import ReactionNormRecip
 from genomic_platform.models.protocol import FittedModel, Model
 
 RECIPES: dict[str, Callable[[], Model]] = {"genomic_blup": GenomicBlup, "kernel": Kernel,
-                                         "reaction_norm": ReactionNormRecipe}
+                                         "reaction_norm": ReactionNormRecipe, "family_blup": FamilyBlup}
 
 
 def load_recipe(name: str) -> Model:

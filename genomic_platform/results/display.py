@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genomic_platform.landing.initialise import Initialised
     from genomic_platform.landing.inspection import Inspection
     from genomic_platform.program import Program
+    from genomic_platform.results.evaluation import Evaluation
     from genomic_platform.results.status import Status
     from genomic_platform.runs import SeasonRun
     from genomic_platform.settings import Settings
@@ -207,15 +208,23 @@ def _broken(trait: str) -> str:
     return f"{trait[:at]}\n{trait[at:]}"
 
 
-def evaluation_table(out: Console, found: pl.DataFrame) -> None:
-    columns = ["trait", "environment", "model", "scheme", "r", "sd", "lines", "folds", "replicates"]
+def evaluation_table(out: Console, found: Evaluation) -> None:
+    columns = ["trait", "environment", "model", "scheme", "r", "sd", "within", "slope", "top20", "own", "family",
+               "lines", "folds", "replicates"]
     table = _table(out, columns, right=columns[4:])
-    for row in found.sort("trait", "environment", "model", nulls_last=False).iter_rows(named=True):
-        table.add_row(row["trait"], row["environment"] or "line mean", row["model"], row["scheme"],
-                      _number(row["r_mean"]), _number(row["r_sd"]), str(row["n_lines"]), str(row["n_folds"]),
-                      str(row["replicates"]))
+    for row in found.table.sort("trait", "environment", nulls_last=False, maintain_order=True).iter_rows(named=True):
+        numbers = [_number(row[c]) for c in ("r_mean", "r_sd", "r_within_family", "slope", "top20_hit")]
+        baselines = [_number(row[f"baseline_{b}"]) + "!" * (b in row["loses_to"]) for b in ("own_mean", "family_mean")]
+        table.add_row(row["trait"], row["environment"] or "line mean", row["model"], row["scheme"], *numbers,
+                      *baselines, *(str(row[c]) for c in ("n_lines", "n_folds", "replicates")))
     out.print("predictive ability (r)", style="bold")
     _show(out, table)
+    for pair in found.comparisons.iter_rows(named=True):
+        interval = f" ({pair['lower']:+.3f} to {pair['upper']:+.3f})" if pair["lower"] is not None else ""
+        within = " within families" if pair["metric"] == "r_within_family" else ""
+        out.print(f"{pair['trait']}: {pair['second']} − {pair['first']}{within} {pair['difference']:+.3f}{interval}")
+    for said in found.leaks:
+        out.print(f"warning: {said}", style="yellow")
 
 
 def status_report(out: Console, found: Status, where: str) -> None:

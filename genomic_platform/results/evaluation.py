@@ -28,41 +28,85 @@ SECTIONS = ("line_means", "genotype_qc", "calendar", "landing")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictive abilities (columns of `models.evaluate.SCHEMA`), and which recipes were measured now or before."""
+    """Scores of recipes, and which of them were measured now or before.
+
+    Attributes
+    ----------
+    table : columns of `models.ability.SCHEMA`. comparisons : of `models.paired.SCHEMA`, every other recipe against the
+        first. leaks : what may flatter all of them, in words.
+    """
 
     table: pl.DataFrame
     measured: tuple[str, ...]
     known: tuple[str, ...]
+    comparisons: pl.DataFrame
+    leaks: tuple[str, ...]
 
 
 def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | None = None,
                      traits: Sequence[str] | None = None, folds: Path | None = None, replicates: int = 10,
-                     cache: Path | None = None) -> Evaluation:
-    """Predictive ability of recipes under a scheme (cv1, cv0, cv00, forward), straight from the landing files.
+                     reliabilities: bool = False, cache: Path | None = None) -> Evaluation:
+    """Predictive ability of recipes under a scheme (`models.splits`), straight from the landing files.
 
     Lines are scored by their mean over environments; where seasons have no order, in each environment alone.
 
     Parameters
     ----------
-    cache : folder of results by what they depend on: files, code, recipe, scheme, traits, folds, replicates, settings.
-        Nothing is kept, nor used, for code with changes that are in no commit.
+    reliabilities : score them too (cv1, family, hybrid), which takes longer.
+    cache : folder of predictions by what they depend on: files, code, recipe, scheme, traits, folds, replicates,
+        settings. Nothing is kept, nor used, for code with changes that are in no commit.
     """
     if replicates < 1:
         raise ProgramError(f"replicates is {replicates}; expected at least 1")
     recipes, wanted = list(models or program.file.candidates), chosen_traits(program, traits)
     kept = cache if cache is not None and not code_version().endswith(".dirty") else None
     asked = {"scheme": scheme, "traits": wanted, "replicates": replicates, "files": _files(program, folds),
-             "settings": program.settings_digest(*SECTIONS), "code": code_version()} if kept else {}
+             "reliabilities": reliabilities, "settings": program.settings_digest(*SECTIONS),
+             "code": code_version()} if kept else {}
     places = {recipe: kept / f"{_key(recipe, asked)}.parquet" for recipe in recipes} if kept else {}
-    held = {recipe: pl.read_parquet(place) for recipe, place in places.items() if place.is_file()}
+    held = {recipe: _Held.read(place) for recipe, place in places.items() if place.is_file()}
     missing = [recipe for recipe in recipes if recipe not in held]
     if missing:
-        found = _measure(program, scheme, missing, wanted, folds, replicates)
-        held |= {recipe: found.filter(pl.col("model") == recipe) for recipe in missing}
+        held |= _measure(program, scheme, missing, wanted, folds, replicates, reliabilities)
     for recipe in missing if kept else ():
-        _keep(held[recipe], places[recipe])
-    table = pl.concat([held[recipe] for recipe in recipes]).sort("trait", "environment", maintain_order=True)
-    return Evaluation(table, tuple(missing), tuple(r for r in recipes if r not in missing))
+        held[recipe].keep(places[recipe])
+    return _scored(program, [held[recipe] for recipe in recipes], folds is not None, recipes, missing)
+
+
+def _scored(program: Program, held: Sequence[_Held], pooled: bool, recipes: Sequence[str],
+            missing: Sequence[str]) -> Evaluation:
+    from genomic_platform.models.ability import summarise
+    from genomic_platform.models.paired import SCHEMA, compare_models
+
+    predictions = pl.concat([h.predictions for h in held])
+    table = summarise(predictions, pooled=pooled, averages=held[0].averages,
+                      directions={name: trait.direction for name, trait in program.traits.items()})
+    pairs = [compare_models(predictions, recipes[0], other, pooled=pooled) for other in recipes[1:]]
+    order = pl.col("model").replace_strict({r: i for i, r in enumerate(recipes)}, return_dtype=pl.Int64)
+    return Evaluation(table.sort("trait", "environment", order, maintain_order=True), tuple(missing),
+                      tuple(r for r in recipes if r not in missing),
+                      pl.concat(pairs) if pairs else pl.DataFrame(schema=SCHEMA), held[0].leaks)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """One recipe's predictions, with what scoring them needs: average lines (target traits) and leaks found."""
+
+    predictions: pl.DataFrame
+    averages: dict[str, float]
+    leaks: tuple[str, ...]
+
+    def keep(self, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{place.name}.{os.getpid()}")
+        about = {"averages": self.averages, "leaks": self.leaks}
+        self.predictions.write_parquet(temporary, metadata={"about": json.dumps(about)})
+        temporary.replace(place)
+
+    @classmethod
+    def read(cls, place: Path) -> _Held:
+        about = json.loads(pl.read_parquet_metadata(place)["about"])
+        return cls(pl.read_parquet(place), about["averages"], tuple(about["leaks"]))
 
 
 def _files(program: Program, folds: Path | None) -> dict[str, str]:
@@ -81,19 +125,12 @@ def _key(recipe: str, asked: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def _keep(table: pl.DataFrame, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    table.write_parquet(temporary)
-    temporary.replace(place)
-
-
 def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequence[str], folds: Path | None,
-             replicates: int) -> pl.DataFrame:
+             replicates: int, reliabilities: bool) -> dict[str, _Held]:
     from genomic_platform.genotypes.panel import known_panel
     from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc
     from genomic_platform.genotypes.read import read_genotypes
-    from genomic_platform.models.evaluate import evaluate
+    from genomic_platform.models.evaluate import leak_notices, predictions
     from genomic_platform.models.folds import published_folds
     from genomic_platform.phenotypes.delimited import read_delimited
     from genomic_platform.phenotypes.line_means import line_means
@@ -113,8 +150,13 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
         if file.problems:
             raise InputError(file.problems)
         given = published_folds(file.cells, file.name)
-    return evaluate(apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump())), means,
-                    recipes=recipes, traits=traits, scheme=scheme,
-                    replicates=replicates, folds=given,
-                    within_environment=unordered and scheme == "cv1", means=section.means, weights=section.weights,
-                    clones_share_fold=not reference)
+    checked = apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump()))
+    lines = registry.records
+    parents = {line: (one, two) for line, one, two in lines.select("line_id", "parent_1", "parent_2").iter_rows()}
+    found = predictions(checked, means, recipes=recipes, traits=traits, scheme=scheme, replicates=replicates,
+                        folds=given, within_environment=unordered and scheme == "cv1", means=section.means,
+                        weights=section.weights, clones_share_fold=not reference, families=registry.families,
+                        parents=parents, reliabilities=reliabilities)
+    leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=given)))
+    averages = dict(means.group_by("trait").agg(pl.col("mean").mean()).sort("trait").iter_rows())
+    return {recipe: _Held(found.filter(pl.col("recipe") == recipe), averages, leaks) for recipe in recipes}

@@ -130,9 +130,10 @@ class FittedReactionNorm:
 
     def model(self, trait: str) -> ReactionNorm | None:
         """The trait's reaction norm; None where it is constant or has fewer than five lines."""
-        if trait not in self.memory:
-            self.memory[trait] = self._solved(trait, self.records.filter(pl.col("trait") == trait))
-        return self.memory[trait]
+        key = ("model", trait)
+        if key not in self.memory:
+            self.memory[key] = self._solved(trait, self.records.filter(pl.col("trait") == trait))
+        return self.memory[key]
 
     def _solved(self, trait: str, records: pl.DataFrame) -> ReactionNorm | None:
         if records["line_id"].n_unique() < MIN_LINES or records["centred"].n_unique() < 2:

@@ -112,19 +112,21 @@ def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: 
     if len(y_N) < fixed_NF.shape[1] + 2:
         raise ProgramError(f"{len(y_N)} records and {fixed_NF.shape[1]} fixed effects; expected at least two records "
                            "more than fixed effects")
-    estimated = [term for term in terms if not _confounded(term, points, fixed_NF)]
+    of_term = {term: term.covariance(points, points) for term in terms}
+    estimated = [term for term in terms if not _confounded(of_term[term], fixed_NF)]
     notices += [Notice("confounded", f"term {term.name} cannot be told from the fixed effects; its values are 0")
                 for term in terms if term not in estimated]
-    covariances = [term.covariance(points, points) for term in estimated]
+    covariances = [of_term[term] for term in estimated]
     known_N = None if error_variance_N is None else error_variance_N[kept_N]
     if known_N is None:
         covariances.append(np.ones(len(y_N)) if weight_N is None else 1.0 / weight_N[kept_N])
     with threads_for(len(y_N)):
-        if components is None:
+        if components is None and covariances:
             found = _components(y_N, fixed_NF, covariances, known_N)
         else:
             names_K = [term.name for term in estimated] + ["error"] * (known_N is None)
-            found = _given(y_N, fixed_NF, covariances, known_N, np.array([components[name] for name in names_K]))
+            theta_K = np.array([(components or {})[name] for name in names_K])
+            found = _given(y_N, fixed_NF, covariances, known_N, theta_K)
     return _fit(terms, estimated, points, tuple(names[f] for f in columns), found, known_N, notices)
 
 
@@ -163,14 +165,11 @@ def _fit(terms: Sequence[Term], estimated: Sequence[Term], points: Points, fixed
         np.sqrt(np.diagonal(found.at.effect_FF)), found.at.log_likelihood, found.converged, tuple(notices), found.at)
 
 
-def _confounded(term: Term, points: Points, fixed_NF: np.ndarray) -> bool:
-    """Whether the fixed effects explain all that the term could: such as the family effect of a single family."""
+def _confounded(covariance_NN: np.ndarray, fixed_NF: np.ndarray) -> bool:
+    """Whether the fixed effects explain all that a term could: such as the family effect of a single family."""
     basis_NF = np.linalg.qr(fixed_NF)[0]
-    covariance_NN = term.covariance(points, points)
-    through_NF = covariance_NN @ basis_NF
     total = float(np.trace(covariance_NN))
-    left = total - float(np.vdot(basis_NF, through_NF))
-    return left <= _CONFOUNDED * total
+    return total - float(np.vdot(basis_NF, covariance_NN @ basis_NF)) <= _CONFOUNDED * total
 
 
 def _check(y_N: np.ndarray, terms: Sequence[Term], points: Points, fixed: Mapping[str, np.ndarray],

@@ -159,6 +159,7 @@ def compare(folder: Path, n: int, options: argparse.Namespace) -> None:
         for name, command in list(commands.items()):
             if fit := command():
                 runs.setdefault(name, []).append(fit)
+                print(f"{n:,} lines, {name}: {fit.wall:.3f} wall, {fit.processor:.3f} processor s", file=sys.stderr)
             else:
                 del commands[name]
     ours = runs["tridiagonal (ours)"]

@@ -8,7 +8,7 @@ elsewhere (`comparison`); this measures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict, Unpack
 
 import polars as pl
 
@@ -33,9 +33,26 @@ PREDICTIONS = {"recipe": pl.String, "trait": pl.String, "scheme": pl.String, "un
                "predictive_variance": pl.Float64, "error_variance": pl.Float64, "spans_seasons": pl.Boolean}
 
 
+class Options(TypedDict, total=False):
+    """The options of `predictions`, explained there."""
+
+    traits: Sequence[str] | None
+    scheme: str
+    replicates: int
+    within_environment: bool
+    means: str
+    weights: str
+    seasons: Sequence[str] | None
+    clones_share_fold: bool
+    families: Mapping[str, str | None] | None
+    parents: Mapping[str, tuple[str | None, str | None]] | None
+    features: pl.DataFrame | None
+    reliabilities: bool
+
+
 def evaluate(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],
              directions: Mapping[str, str] | None = None, folds: Folds | None = None, refuse_leaks: bool = False,
-             **options: Any) -> pl.DataFrame:
+             **options: Unpack[Options]) -> pl.DataFrame:
     """Scores of each recipe and trait under a scheme; `r_mean` is predictive ability, Pearson r.
 
     Parameters

@@ -74,11 +74,12 @@ class FittedLineModel:
         matched by id and alleles. Raises InputError naming every mismatch.
         """
         aligned = markers.match_markers(genotypes, self.panel)
-        if self._is_panel(aligned):
+        if same_lines(aligned, self.panel):
             return self.values_table(aligned.lines, self.panel_values_4PT)
         cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
         lines = Lines(cross_QP, markers.own_relationship(aligned, self.frequencies_M, self.scale))
-        panel_Q, values_4QT = self._panel_rows(aligned, cross_QP), np.zeros((4, len(lines.own_Q), len(self.fits)))
+        panel_Q = panel_rows(aligned, cross_QP, self.panel, self._relationship())
+        values_4QT = np.zeros((4, len(lines.own_Q), len(self.fits)))
         for t, fit in enumerate(self.fits):
             values_4QT[:, :, t] = self._values(fit, lines, panel_Q)
         return self.values_table(genotypes.lines, values_4QT)
@@ -135,17 +136,6 @@ class FittedLineModel:
         if "relationship" not in self._memory:
             self._memory["relationship"] = vanraden(self.panel, self.frequencies_M).matrix_NN
         return self._memory["relationship"]
-
-    def _is_panel(self, aligned: GenotypeTable) -> bool:
-        return aligned is self.panel or (aligned.lines == self.panel.lines
-                                         and np.array_equal(aligned.packed_MB, self.panel.packed_MB))
-
-    def _panel_rows(self, aligned: GenotypeTable, cross_QP: np.ndarray) -> np.ndarray:
-        """Each line's row in the panel; −1 where the id is new or the genotypes of that id are others now."""
-        row_of = {line: i for i, line in enumerate(self.panel.lines)}
-        panel_Q = np.array([row_of.get(line, -1) for line in aligned.lines], dtype=np.int64)
-        same_Q = np.isclose(cross_QP, self._relationship()[panel_Q], rtol=0.0, atol=1e-5).all(axis=1)
-        return np.where(same_Q, panel_Q, -1)
 
     def save(self, folder: Path) -> None:
         """Write model.json, arrays, training lines and the panel: equal parameters, equal bytes.
@@ -250,3 +240,17 @@ def describe(fit: TraitFit, own_E: np.ndarray, panel: GenotypeTable,
     if len(rows_P) < len(rows_N):
         found["n_train_by_pedigree"] = len(rows_N) - len(rows_P)
     return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})
+
+
+def same_lines(aligned: GenotypeTable, panel: GenotypeTable) -> bool:
+    """Whether a table aligned to the panel's markers is the panel."""
+    return aligned is panel or (aligned.lines == panel.lines and np.array_equal(aligned.packed_MB, panel.packed_MB))
+
+
+def panel_rows(aligned: GenotypeTable, cross_QP: np.ndarray, panel: GenotypeTable,
+               relationship_PP: np.ndarray) -> np.ndarray:
+    """Each line's row in the panel; −1 where the id is new or the genotypes of that id are others now."""
+    row_of = {line: i for i, line in enumerate(panel.lines)}
+    panel_Q = np.array([row_of.get(line, -1) for line in aligned.lines], dtype=np.int64)
+    same_Q = np.isclose(cross_QP, relationship_PP[panel_Q], rtol=0.0, atol=1e-5).all(axis=1)
+    return np.where(same_Q, panel_Q, -1)

@@ -28,6 +28,8 @@ class TrainingSet:
     relationship_NN : VanRaden 1 relationship in the order of `genotypes.lines`; None = the model computes it.
     environment_features : contract ENVIRONMENT_FEATURES of all seasons seen, or None.
     pedigree : contract PEDIGREE of the lines known at the season, or None.
+    line_means : contract LINE_MEANS of all seasons seen, for single-stage recipes, which learn from its records of the
+        lines and traits in `means` alone; None = two-stage recipes only.
     families : line → family of the panel's lines, None where it is unknown; None = no families are known.
     """
 
@@ -37,6 +39,7 @@ class TrainingSet:
     relationship_NN: np.ndarray | None = None
     environment_features: pl.DataFrame | None = None
     pedigree: pl.DataFrame | None = None
+    line_means: pl.DataFrame | None = None
     families: Mapping[str, str | None] | None = None
 
     @property

@@ -4,6 +4,7 @@
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
     bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one
     bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
+    reaction_norm            lines × environments in a single stage, environment covariates where there are any
     family_blup              GBLUP whose marker effects differ between families, their correlation by REML
     marker_network           GBLUP and a network over all markers, kept where it helps lines it has not seen
     convolutional_network    the same with features of neighbouring markers only, window by window
@@ -27,6 +28,7 @@ _HERE = "genomic_platform.models"
 RECIPES: dict[str, str] = {
     "genomic_blup": f"{_HERE}.genomic_blup:GenomicBlup", "kernel": f"{_HERE}.kernel:Kernel",
     "family_blup": f"{_HERE}.family_blup:FamilyBlup",
+    "reaction_norm": f"{_HERE}.mixed.reaction_norm_recipe:ReactionNormRecipe",
     "bayes_b": f"{_HERE}.bayes.recipe:BayesB", "bayes_c_pi": f"{_HERE}.bayes.recipe:BayesCPi",
     "bayes_r": f"{_HERE}.bayes.recipe:BayesR", "bayesian_lasso": f"{_HERE}.bayes.recipe:BayesianLasso",
     "marker_network": f"{_HERE}.networks.marker_network:MarkerNetwork",

@@ -111,6 +111,17 @@ def test_evaluate_straight_after_init(unpublished: Path, capsys: pytest.CaptureF
     assert "unknown trait colour" in unknown.err
 
 
+@pytest.mark.parametrize(("scheme", "rows"), [("cv2", 5), ("location", 3), ("family", 1), ("hybrid", 1)])
+def test_evaluate_by_scheme(scheme: str, rows: int, unpublished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json_of(call(capsys, "evaluate", unpublished, "--scheme", scheme, "--replicates", 1, "--traits", YIELD,
+                         "--reliabilities", "--json"))
+    jsonschema.validate(found, json_schema("evaluate"))
+    assert len(found["results"]) == 2 * rows
+    assert {(c["first"], c["second"]) for c in found["comparisons"]} == {("genomic_blup", "kernel")}
+    assert all((r["coverage_90"] is not None) == (scheme in ("family", "hybrid")) for r in found["results"])
+    assert found["leaks"] == []
+
+
 @pytest.mark.parametrize("wrong", [["--scheme", "cv9"], ["--models", "forest"]])
 def test_evaluate_refuses_unknown_names(wrong: list[str], unpublished: Path,
                                         capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,6 +203,9 @@ def test_a_single_family_and_zero_weights_are_said() -> None:
     assert codes["zero_weight"] == "records of weight 0 are left out"
     assert fit.variance["family"] == 0
     assert not fit.predict(points, ["family"]).reliability_Q.any()
+    nothing_left = fit_mixed(y_N, terms[1:], points, error_variance_N=np.ones(30))
+    assert nothing_left.effect_F == pytest.approx([y_N.mean()])
+    assert not nothing_left.predict(points).value_Q.any()
     alone = fit_mixed(y_N[4:], terms[:1], {"line": np.arange(4, 30)})
     assert fit.predict(points).value_Q == pytest.approx(alone.predict(points).value_Q, abs=1e-6)
 

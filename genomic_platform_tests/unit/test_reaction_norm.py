@@ -81,8 +81,28 @@ def test_weights_and_left_out_lines_are_said(made: Made) -> None:
     assert set(part.fit.variance) == {"environment", "line", "line_residual", "line_by_environment"}
 
 
+def test_errors_known_from_stage_one(made: Made) -> None:
+    """The errors are taken as they are: doubling all values and standard errors only changes the unit."""
+    means, k_LL, omega_EE, truth_LE = made
+    rng = np.random.default_rng(5)
+    error_N = rng.uniform(0.4, 0.6, means.height)
+    known = means.with_columns(pl.Series("standard_error", np.where(rng.random(means.height) < 0.1, np.nan, error_N)
+                                         ).fill_nan(None))
+    fit = fit_reaction_norm(known, LINES, k_LL, ENVIRONMENTS, omega_EE, weights="auto")
+    assert set(fit.fit.variance) == {"environment", "environment_covariates", "line", "line_residual",
+                                     "line_by_covariates", "cell"}
+    assert fit.fit.error_variance == pytest.approx(0.25, rel=0.1)
+    assert fit.fit.variance["cell"] < 0.1, "the simulated errors have variance .25 and nothing else is left"
+    doubled = fit_reaction_norm(known.with_columns(pl.col("mean", "standard_error") * 2), LINES, k_LL,
+                                ENVIRONMENTS, omega_EE, weights="errors")
+    assert doubled.predict("e2")["genotypic_value"].to_numpy() == pytest.approx(
+        2 * fit.predict("e2")["genotypic_value"].to_numpy(), abs=1e-2)
+    assert np.corrcoef(fit.predict("e2")["genotypic_value"].to_numpy(), truth_LE[:, 2])[0, 1] > 0.9
+
+
 @pytest.mark.parametrize(("change", "message"), [
-    ({"weights": "plots"}, "weights is 'plots'; expected none or records"),
+    ({"weights": "plots"}, "weights is 'plots'; expected one of auto, errors, records, none"),
+    ({"weights": "errors"}, "no mean has a standard error above 0"),
     ({"terms": ("line", "line_by_covariates")}, "line_by_covariates: expected some of .* need a kernel"),
     ({"environments": ("e0", "e1")}, "environments without a kernel: e2, e3, e4, e5, e6"),
     ({"lines": ("x",), "relationship_LL": np.eye(1)}, "0 line means of genotyped lines"),

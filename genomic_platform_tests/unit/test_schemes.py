@@ -86,7 +86,8 @@ def test_forward_trains_on_the_past(study: Study) -> None:
 def test_no_line_of_a_left_out_parent_trains(panel: NestedPanel) -> None:
     """A diallel of ten parents: T1 and T0 are both scored."""
     rng = np.random.default_rng(1)
-    parents = {line: tuple(f"P{p}" for p in rng.choice(10, 2, replace=False)) for line in panel.genotypes.lines}
+    pairs = [rng.choice(10, 2, replace=False) for _ in panel.genotypes.lines]
+    parents = {line: (f"P{p}", f"P{q}") for line, (p, q) in zip(panel.genotypes.lines, pairs, strict=True)}
     found = predictions(panel.genotypes, panel.line_means, recipes=["genomic_blup"], scheme="hybrid", replicates=1,
                         parents=parents)
     assert set(found["parents_seen"]) == {0, 1}

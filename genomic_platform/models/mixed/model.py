@@ -16,7 +16,7 @@ import numpy as np
 from genomic_platform.errors import Notice, ProgramError
 from genomic_platform.models.mixed.fixed import independent_columns
 from genomic_platform.models.mixed.terms import Points, Term
-from genomic_platform.models.mixed.variance import Components, Projection, reml
+from genomic_platform.models.mixed.variance import Components, Projection, project, reml
 from genomic_platform.models.threads import threads_for
 
 #: A term with less than this share of its variance left beside the fixed effects cannot be told from them.
@@ -81,7 +81,8 @@ class MixedFit:
 
 
 def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: Mapping[str, np.ndarray] | None = None,
-              weight_N: np.ndarray | None = None, error_variance_N: np.ndarray | None = None) -> MixedFit:
+              weight_N: np.ndarray | None = None, error_variance_N: np.ndarray | None = None,
+              components: Mapping[str, float] | None = None) -> MixedFit:
     """REML of all components and BLUPs.
 
     Parameters
@@ -90,6 +91,7 @@ def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: 
     fixed : name → column (N,), in the order in which collinear ones are left out; None = the mean.
     weight_N : w ≥ 0, such as numbers of plots, Var(e) = σ²e / w; records of weight 0 are left out. None = 1.
     error_variance_N : known variances of the errors; nothing is estimated for them. Not with weights.
+    components : variance of each term, and `error` unless error variances are known, from an earlier fit; None = REML.
 
     Raises
     ------
@@ -110,15 +112,21 @@ def fit_mixed(y_N: np.ndarray, terms: Sequence[Term], points: Points, *, fixed: 
     if len(y_N) < fixed_NF.shape[1] + 2:
         raise ProgramError(f"{len(y_N)} records and {fixed_NF.shape[1]} fixed effects; expected at least two records "
                            "more than fixed effects")
-    estimated = [term for term in terms if not _confounded(term, points, fixed_NF)]
+    of_term = {term: term.covariance(points, points) for term in terms}
+    estimated = [term for term in terms if not _confounded(of_term[term], fixed_NF)]
     notices += [Notice("confounded", f"term {term.name} cannot be told from the fixed effects; its values are 0")
                 for term in terms if term not in estimated]
-    covariances = [term.covariance(points, points) for term in estimated]
+    covariances = [of_term[term] for term in estimated]
     known_N = None if error_variance_N is None else error_variance_N[kept_N]
     if known_N is None:
         covariances.append(np.ones(len(y_N)) if weight_N is None else 1.0 / weight_N[kept_N])
     with threads_for(len(y_N)):
-        found = _components(y_N, fixed_NF, covariances, known_N)
+        if components is None and covariances:
+            found = _components(y_N, fixed_NF, covariances, known_N)
+        else:
+            names_K = [term.name for term in estimated] + ["error"] * (known_N is None)
+            theta_K = np.array([(components or {})[name] for name in names_K])
+            found = _given(y_N, fixed_NF, covariances, known_N, theta_K)
     return _fit(terms, estimated, points, tuple(names[f] for f in columns), found, known_N, notices)
 
 
@@ -132,6 +140,13 @@ def _components(y_N: np.ndarray, fixed_NF: np.ndarray, covariances: list[np.ndar
                              np.linalg.lstsq(fixed_NF, y_N, rcond=None)[0], np.zeros((fixed_NF.shape[1],) * 2), 0.0)
         return Components(np.zeros(k), nothing, np.zeros((k, k)), True)
     return reml(y_N, fixed_NF, covariances, known_N)
+
+
+def _given(y_N: np.ndarray, fixed_NF: np.ndarray, covariances: list[np.ndarray], known_N: np.ndarray | None,
+           theta_K: np.ndarray) -> Components:
+    """The model at components known before."""
+    k = len(theta_K)
+    return Components(theta_K, project(y_N, fixed_NF, covariances, theta_K, known_N), np.zeros((k, k)), True)
 
 
 def _fit(terms: Sequence[Term], estimated: Sequence[Term], points: Points, fixed_names: tuple[str, ...],
@@ -150,14 +165,11 @@ def _fit(terms: Sequence[Term], estimated: Sequence[Term], points: Points, fixed
         np.sqrt(np.diagonal(found.at.effect_FF)), found.at.log_likelihood, found.converged, tuple(notices), found.at)
 
 
-def _confounded(term: Term, points: Points, fixed_NF: np.ndarray) -> bool:
-    """Whether the fixed effects explain all that the term could: such as the family effect of a single family."""
+def _confounded(covariance_NN: np.ndarray, fixed_NF: np.ndarray) -> bool:
+    """Whether the fixed effects explain all that a term could: such as the family effect of a single family."""
     basis_NF = np.linalg.qr(fixed_NF)[0]
-    covariance_NN = term.covariance(points, points)
-    through_NF = covariance_NN @ basis_NF
     total = float(np.trace(covariance_NN))
-    left = total - float(np.vdot(basis_NF, through_NF))
-    return left <= _CONFOUNDED * total
+    return total - float(np.vdot(basis_NF, covariance_NN @ basis_NF)) <= _CONFOUNDED * total
 
 
 def _check(y_N: np.ndarray, terms: Sequence[Term], points: Points, fixed: Mapping[str, np.ndarray],

@@ -40,9 +40,9 @@ class Chains:
     iterations : of each chain after them, at least 40 (four draws of each are compared).
     """
 
-    chains: int = 4
-    burn_in: int = 500
-    iterations: int = 1500
+    chains: int = 2
+    burn_in: int = 1000
+    iterations: int = 3000
 
 
 @dataclass(frozen=True, eq=False)

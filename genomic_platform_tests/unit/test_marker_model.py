@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -229,8 +230,9 @@ def test_missing_markers_and_exchanged_alleles(panel: GenotypeTable, fitted: Fit
     assert fitted.predict(table).equals(fitted.predict(panel))
 
 
-def test_settings_that_make_no_sense_are_refused() -> None:
-    for wrong, said in (({"chains": 0}, "expected at least one chain"), ({"iterations": 30}, "40 iterations after"),
-                        ({"r2": 1.0}, "expected r2 between 0 and 1"), ({"share": 0.0}, "expected a share between")):
-        with pytest.raises(ProgramError, match=said):
-            BayesCPi(**wrong)
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: BayesCPi(chains=0), "expected at least one chain"), (lambda: BayesB(iterations=30), "40 iterations after"),
+    (lambda: BayesB(r2=1.0), "expected r2 between 0 and 1"), (lambda: BayesB(share=0.0), "expected a share between")])
+def test_settings_that_make_no_sense_are_refused(make: Callable[[], BayesRecipe], said: str) -> None:
+    with pytest.raises(ProgramError, match=said):
+        make()

@@ -1,6 +1,7 @@
 # BGLR on the published folds of the CIMMYT wheat lines: r of predicted and observed, pooled over the ten folds.
 #     Rscript bglr_wheat.R MODEL >> bglr_wheat.csv      MODEL: BayesB, BayesC or BL
 # Columns of wheat.X are centred; everything else is BGLR's default (R2 .5, df0 5, probIn .5 with 10 counts).
+# BGLR 1.1.5 (GitHub gdlc/BGLR-R, commit f66f9bc), R 4.2.2, OpenBLAS with one thread.
 suppressMessages(library(BGLR))
 data(wheat)
 model <- commandArgs(trailingOnly = TRUE)[1]

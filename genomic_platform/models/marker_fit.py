@@ -112,10 +112,10 @@ def marker_scale(frequencies_M: np.ndarray) -> float:
 
 
 def _kept_draws(e: TraitEffects, scale: float) -> np.ndarray:
-    """`KEPT_DRAWS` of the draws less their mean, in units of √(σ²g / scale); zeros where nothing was fitted."""
+    """`KEPT_DRAWS` of the draws (fewer serve twice) less their mean, in units of √(σ²g / scale); else zeros."""
     kept_SM = np.zeros((KEPT_DRAWS, len(e.effect_M)), np.float16)
     if e.components.genetic > 0 and len(e.draws_SM):
-        at = np.unique(np.linspace(0, len(e.draws_SM) - 1, KEPT_DRAWS).astype(np.int64))
+        at = np.linspace(0, len(e.draws_SM) - 1, KEPT_DRAWS).astype(np.int64)
         deviation_SM = e.draws_SM[at] - e.draws_SM[at].mean(axis=0)
         kept_SM = (deviation_SM / np.sqrt(e.components.genetic / scale)).astype(np.float16)
     return kept_SM

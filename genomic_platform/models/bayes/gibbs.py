@@ -40,9 +40,9 @@ class Chains:
     iterations : of each chain after them, at least 40 (four draws of each are compared).
     """
 
-    chains: int = 4
-    burn_in: int = 500
-    iterations: int = 1500
+    chains: int = 2
+    burn_in: int = 1000
+    iterations: int = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,8 @@ class Posterior:
     effect_M : posterior means, from the conditional means of every iteration.
     draws_SM : float32, every tenth iteration of all chains, one chain after the other.
     line_SN : expected line residuals at the same iterations; no columns where the errors are unknown.
-    trace_QCI : of the `TRACED` quantities, in trait's units. thinned_QS : at the iterations of `draws_SM`.
+    trace_QCI : (C, I) of each of the `TRACED` quantities, in trait's units; `error_variance` is σ²r where the errors
+        are known, `genetic_variance` that of Σ x b among the training lines.
     """
 
     effect_M: np.ndarray
@@ -66,6 +67,7 @@ class Posterior:
         return float(self.trace_QCI[quantity].mean())
 
     def thinned(self, quantity: str) -> np.ndarray:
+        """At the iterations of `draws_SM`, shape (S,)."""
         return self.trace_QCI[quantity][:, THIN - 1 :: THIN].ravel()
 
 

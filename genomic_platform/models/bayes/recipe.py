@@ -41,9 +41,9 @@ class BayesRecipe(ABC):
     df : degrees of freedom of every scaled inverse-χ² prior.
     """
 
-    chains: int = 4
-    burn_in: int = 500
-    iterations: int = 1500
+    chains: int = 2
+    burn_in: int = 1000
+    iterations: int = 3000
     r2: float = 0.5
     df: float = 5.0
 

@@ -67,7 +67,7 @@ class Study:
         means, _ = training_means(line_means, means=self.means, weights=self.weights, genotyped=self.genotypes.lines)
         seen = [season for season in self.seasons if season in set(line_means["season"])]
         return TrainingSet(seen[-1] if seen else "", means, self.genotypes, self.relationship_NN,
-                           families=self.families or None)
+                           families=self.families if any(self.families.values()) else None)
 
     def large_families(self) -> dict[str, list[str]]:
         """Families of at least ten lines with genotype and phenotype."""

@@ -141,7 +141,8 @@ def _without(study: Study, whole: TrainingSet, members: Sequence[str], replicate
     train = means.filter(~held_out)
     if train.is_empty() or observed.is_empty():
         return
-    if not stands_for and study.line_means["environment"].n_unique() > 1:
+    # Cells of one division say how lines do within environments, at a row per line and environment.
+    if replicate == 0 and not stands_for and study.line_means["environment"].n_unique() > 1:
         observed = pl.concat([observed, _scored_cells(study.line_means.filter(pl.col("line_id").is_in(members)))])
     yield Split(replace(whole, means=train), observed, replicate, fold, on_means=True, stands_for=stands_for or {})
 

@@ -3,8 +3,9 @@
     python benchmarks/accuracy.py DATA [--sets rice wheat htp nested] [--models NAME…] [--replicates 5] [--out FILE.md]
 
 DATA holds a folder a set with genotypes.vcf.gz and phenotypes.csv: rice_japonica_uy, wheat_cimmyt599,
-wheat_htp_obregon (the first two also in examples/). All recipes of a row are fitted on the same folds; a set's part is
-written when it is done.
+wheat_htp_obregon (the first two also in examples/). All recipes of a row are fitted on the same folds. A cell holds r
+(averaged over what was left out), `!` where a baseline did better on the lines it has, after `/` r within families, and
+in brackets the difference to the first recipe with its 95 % interval (`models.paired`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Case:
     line_means: pl.DataFrame
     scheme: str
     by_unit: bool = False
+    pooled: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,7 +66,7 @@ def wheat(data: Path, replicates: int) -> Iterator[Case]:
     folder = data / "wheat_cimmyt599"
     study = _read(folder, ["grain_yield_std"], "centred", qc=False)
     folds = dict(pl.read_csv(folder / "folds10.csv", infer_schema=False).iter_rows())
-    yield Case("cv1, published folds, pooled", *study, "cv1", True,
+    yield Case("cv1, published folds, pooled", *study, "cv1", True, True,
                REFERENCE | {"folds": folds, "within_environment": True})
     yield from _environments(study, replicates)
 
@@ -74,16 +76,16 @@ def htp(data: Path, replicates: int) -> Iterator[Case]:
     study = _read(folder, ["grain_yield_t_ha"], "centred", qc=False)
     rows = pl.read_csv(folder / "phenotypes.csv", infer_schema=False).filter(pl.col("environment") == "E1")
     folds = dict(rows.select("line_id", "cv_fold").unique().iter_rows())
-    yield Case("cv1, whole trials, pooled", *study, "cv1", True,
-               REFERENCE | {"folds": folds, "within_environment": True})
+    yield Case("cv1, whole trials", *study, "cv1", True,
+               options=REFERENCE | {"folds": folds, "within_environment": True})
     yield from _environments(study, replicates)
 
 
 def _environments(study: tuple[GenotypeTable, pl.DataFrame], replicates: int) -> Iterator[Case]:
     own = REFERENCE | {"clones_share_fold": False, "replicates": replicates}
-    yield Case("cv1, random folds", *study, "cv1", True, own | {"within_environment": True})
-    yield Case("cv2", *study, "cv2", True, own)
-    yield Case("environment", *study, "environment", True, own)
+    yield Case("cv1, random folds", *study, "cv1", True, options=own | {"within_environment": True})
+    yield Case("cv2", *study, "cv2", True, options=own)
+    yield Case("environment", *study, "environment", True, options=own)
 
 
 def nested(data: Path, replicates: int) -> Iterator[Case]:
@@ -102,17 +104,16 @@ SETS: dict[str, tuple[str, Callable[[Path, int], Iterator[Case]]]] = {
 def case_rows(case: Case, models: Sequence[str]) -> Iterator[list[str]]:
     """One row a trait, and an environment where these are shown."""
     found = predictions(case.genotypes, case.line_means, recipes=models, scheme=case.scheme, **case.options)
-    pooled = "folds" in case.options
     labels = sorted(set(found["unit" if case.scheme != "cv2" else "environment"].drop_nulls())) if case.by_unit else []
     for trait in sorted(set(found["trait"])):
         for label in labels or [None]:
             part = found.filter(pl.col("trait") == trait)
             if label is not None:
                 part = part.filter(pl.col("unit" if case.scheme != "cv2" else "environment") == label)
-            scores = summarise(part, pooled=pooled)
+            scores = summarise(part, pooled=case.pooled)
             if label is None and case.scheme not in BY_UNIT:
                 scores = scores.filter(pl.col("environment").is_null())
-            yield [case.label, trait + (f", {label}" if label else ""), *_cells(part, scores, models, pooled)]
+            yield [case.label, trait + (f", {label}" if label else ""), *_cells(part, scores, models, case.pooled)]
 
 
 def _cells(part: pl.DataFrame, scores: pl.DataFrame, models: Sequence[str], pooled: bool) -> list[str]:
@@ -120,8 +121,10 @@ def _cells(part: pl.DataFrame, scores: pl.DataFrame, models: Sequence[str], pool
     for model in models:
         own = scores.filter(pl.col("model") == model)
         cell = _number(own["r_mean"].mean())  # pyright: ignore[reportArgumentType]
+        # In half or more of the units a baseline did better on the lines it has.
+        cell += "!" * (2 * own["loses_to"].list.len().gt(0).sum() >= own.height)
         if own["r_within_family"].null_count() < own.height:
-            cell += f" · {_number(own['r_within_family'].mean())}"  # pyright: ignore[reportArgumentType]
+            cell += f" / {_number(own['r_within_family'].mean())}"  # pyright: ignore[reportArgumentType]
         if model != models[0]:
             pair = compare_models(part, models[0], model, pooled=pooled, metrics=("r",)).row(0, named=True)
             cell += f" ({pair['difference']:+.3f}: {pair['lower']:+.3f} to {pair['upper']:+.3f})"

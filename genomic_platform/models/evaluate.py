@@ -51,13 +51,14 @@ class Options(TypedDict, total=False):
 
 
 def evaluate(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],
-             directions: Mapping[str, str] | None = None, folds: Folds | None = None, refuse_leaks: bool = False,
-             **options: Unpack[Options]) -> pl.DataFrame:
+             directions: Mapping[str, str] | None = None, folds: Folds | None = None, pooled: bool | None = None,
+             refuse_leaks: bool = False, **options: Unpack[Options]) -> pl.DataFrame:
     """Scores of each recipe and trait under a scheme; `r_mean` is predictive ability, Pearson r.
 
     Parameters
     ----------
     genotypes, line_means, recipes, folds : as `predictions` takes them. directions : per trait; maximise where absent.
+    pooled : r over all folds at once; None = for published folds.
     refuse_leaks : raise where `leak_notices` finds something.
     options : the other parameters of `predictions`.
 
@@ -71,12 +72,14 @@ def evaluate(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Seq
     ------
     ProgramError : as `predictions`; a leak, where they are refused.
     """
-    found = predictions(genotypes, line_means, recipes=recipes, folds=folds, **options)
-    if refuse_leaks and (notices := leak_notices(genotypes, line_means.filter(pl.col("trait").is_in(
-            found["trait"].unique().to_list())), folds=folds, features=options.get("features"))):
+    wanted = options.get("traits") or line_means["trait"].unique()
+    if refuse_leaks and (notices := leak_notices(genotypes, line_means.filter(pl.col("trait").is_in(list(wanted))),
+                                                 folds=folds, features=options.get("features"))):
         raise ProgramError("; ".join(map(str, notices)))
+    found = predictions(genotypes, line_means, recipes=recipes, folds=folds, **options)
     averages = dict(line_means.group_by("trait").agg(pl.col("mean").mean()).iter_rows())
-    return summarise(found, pooled=folds is not None, directions=directions, averages=averages)
+    return summarise(found, pooled=folds is not None if pooled is None else pooled, directions=directions,
+                     averages=averages)
 
 
 def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],

@@ -106,7 +106,7 @@ def same_line(lines: Lines, relationship_PP: np.ndarray) -> np.ndarray:
     """The panel's line with the same genotypes, int64 (Q,); −1 where there is none."""
     nearest_Q = (2 * lines.cross_QP - np.diagonal(relationship_PP)).argmax(axis=1)
     same_Q = np.isclose(lines.cross_QP, relationship_PP[nearest_Q], rtol=0.0, atol=1e-5).all(axis=1)
-    return np.where(same_Q, nearest_Q, NO_FAMILY)
+    return np.where(same_Q, nearest_Q, -1)
 
 
 def nearest_family(cross_QP: np.ndarray, relationship_PP: np.ndarray, family_P: np.ndarray) -> np.ndarray:

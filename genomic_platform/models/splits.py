@@ -44,7 +44,7 @@ class Study:
     line_means : contract LINE_MEANS of the traits evaluated.
     means, weights : stage one, as `training_means` takes them.
     seasons : labels in calendar order. families : line → family. parents : line → its two parents.
-    clones : groups of identical lines, which share a fold.
+    clones : groups of identical lines, which share a fold. pedigree : contract PEDIGREE, or None.
     """
 
     genotypes: GenotypeTable
@@ -56,6 +56,7 @@ class Study:
     families: Mapping[str, str | None] = field(default_factory=dict)
     parents: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     clones: Sequence[set[str]] = ()
+    pedigree: pl.DataFrame | None = None
 
     @property
     def phenotyped(self) -> list[str]:
@@ -67,7 +68,8 @@ class Study:
         means, _ = training_means(line_means, means=self.means, weights=self.weights, genotyped=self.genotypes.lines)
         seen = [season for season in self.seasons if season in set(line_means["season"])]
         return TrainingSet(seen[-1] if seen else "", means, self.genotypes, self.relationship_NN,
-                           families=self.families or None, line_means=line_means)
+                           families=self.families if any(self.families.values()) else None, line_means=line_means,
+                           pedigree=self.pedigree)
 
     def large_families(self) -> dict[str, list[str]]:
         """Families of at least ten lines with genotype and phenotype."""
@@ -141,7 +143,8 @@ def _without(study: Study, whole: TrainingSet, members: Sequence[str], replicate
     train = means.filter(~held_out)
     if train.is_empty() or observed.is_empty():
         return
-    if not stands_for and study.line_means["environment"].n_unique() > 1:
+    # Cells of one division say how lines do within environments, at a row per line and environment.
+    if replicate == 0 and not stands_for and study.line_means["environment"].n_unique() > 1:
         observed = pl.concat([observed, _scored_cells(study.line_means.filter(pl.col("line_id").is_in(members)))])
     yield Split(replace(whole, means=train), observed, replicate, fold, on_means=True, stands_for=stands_for or {})
 

@@ -14,7 +14,7 @@ from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
 from genomic_platform.models.protocol import FittedModel, TrainingSet
-from genomic_platform.models.recipes import load_fitted, load_recipe, parameters_digest
+from genomic_platform.models.recipes import RECIPES, load_fitted, load_recipe, parameters_digest
 from genomic_platform.schemas.predictions import MARKER_EFFECTS, VALUES
 from genomic_platform_tests.support.panels import made_panel, made_values, training_set
 
@@ -207,7 +207,7 @@ def test_more_markers_in_another_order_are_matched(panel: GenotypeTable, learnt:
 def test_recipes_by_name(tmp_path: Path) -> None:
     assert load_recipe("genomic_blup").name == "genomic_blup"
     assert load_recipe("genomic_platform.models.genomic_blup:GenomicBlup").code_version
-    for name, said in (("gblup", "expected one of .*genomic_blup, .*kernel.* or package.module:Class"),
+    for name, said in (("gblup", f"expected one of {', '.join(sorted(RECIPES))} or package.module:Class"),
                        ("no_such_package.models:Mine", "cannot be imported"),
                        ("genomic_platform.models.genomic_blup:Missing", "has no class Missing"),
                        ("pathlib:Path", "missing code_version, fit")):

@@ -69,6 +69,12 @@ def test_a_scored_line_never_trains(study: Study, scheme: str) -> None:
         assert not set(_trained(split)) & set(split.observed["line_id"])
 
 
+def test_families_that_nobody_knows_are_no_families(study: Study) -> None:
+    assert study.training_set(study.line_means).families == study.families
+    unknown = replace(study, families=dict.fromkeys(study.families))
+    assert unknown.training_set(study.line_means).families is None
+
+
 def test_a_family_leaves_whole(study: Study) -> None:
     for split in splits(study, "family"):
         (family,) = {study.families[line] for line in split.observed["line_id"]}

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from dagster._core.executor.step_delegating import (
     StepHandler,
     StepHandlerContext,
 )
-from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import pop_captured_interrupt
+from dagster_shared.error import SerializableErrorInfo
 
 from genomic_platform.defs.failures import refuse_retries
 from genomic_platform.errors import GenomicPlatformError, StoreUnavailable
@@ -48,6 +48,7 @@ _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _SAY_AGAIN_SECONDS = 60.0
 _LISTING_SECONDS = 1.0
 _RETRY_SECONDS = 1
+Events = Generator[DagsterEvent, Any, None]
 _ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY,
          dg.DagsterEventType.STEP_SKIPPED}
 
@@ -214,7 +215,7 @@ class CudaExecutor(StepDelegatingExecutor):
         super().__init__(handler, sleep_seconds=0.5, check_step_health_interval_seconds=1, **options)
         self._handler, self._workspace, self._preemption_retries = handler, workspace, preemption_retries
 
-    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Events:
         with ExitStack() as held:
             if program := _program(plan_context.dagster_run):
                 self._take_turn(plan_context, program, held)
@@ -246,8 +247,8 @@ class CudaExecutor(StepDelegatingExecutor):
 
 
 def _step(context: StepHandlerContext) -> IStepContext:
-    (key,) = context.execute_step_args.step_keys_to_execute or ()
-    return context.get_step_context(key)
+    """Of the one step that Dagster hands over at a time."""
+    return context.get_step_context(next(iter(context.step_tags)))
 
 
 def _command(context: StepHandlerContext) -> list[str]:

@@ -84,7 +84,7 @@ def started(book: LeaseBook, request: DeviceRequest, code: str) -> tuple[subproc
     """A process with a lease, once it has printed a line."""
     held = book.take(request, CARDS, run_id="run", step_key="step")
     assert isinstance(held, HeldLease)
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                pass_fds=(held.descriptor,), start_new_session=True)
     assert process.stdout is not None
     process.stdout.readline()
@@ -97,7 +97,7 @@ SLEEPS = "import time; print(flush=True); time.sleep(600)"
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
 def test_a_lease_ends_with_its_process(tmp_path: Path, ending: signal.Signals | None) -> None:
     book = LeaseBook(tmp_path)
-    process, held = started(book, DeviceRequest(3), SLEEPS if ending else "print(flush=True); input()")
+    process, held = started(book, DeviceRequest(3), SLEEPS if ending else "import sys; print(flush=True); sys.stdin.read()")
     assert book.living() == [held]
     assert book.of_step("run", "step") == held
     assert held.pid == process.pid

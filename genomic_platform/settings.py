@@ -57,7 +57,6 @@ class Settings(BaseModel):
                                                      "wait for a GPU included; 0 = as many as cores")
     preemption_retries: int = Field(3, ge=0, description="times a step whose process was ended from outside is started "
                                                          "again by its run (CUDA executor)")
-    checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between two checkpoints of a long training")
     sensor_seconds: int = Field(30, ge=1, description="seconds between two looks at the landing folders")
     run_retries: int = Field(3, ge=0, description="times a failed run is tried again (transient causes only)")
     actor: str = Field("", description="who acts, for the audit log; empty = the user of the operating system")

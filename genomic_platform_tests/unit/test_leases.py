@@ -147,6 +147,19 @@ def test_who_does_not_end_when_asked_is_killed_with_all_it_started(tmp_path: Pat
     assert book.living() == []
 
 
+def test_a_process_of_another_container_is_left_alone(tmp_path: Path) -> None:
+    """There its pid is somebody else."""
+    book = LeaseBook(tmp_path)
+    process, held = started(book, ONE, SLEEPS)
+    began = time.monotonic()
+    book.end([replace(held, namespace="pid:[1]")], grace_s=30.0)
+    assert time.monotonic() - began < 10
+    assert process.poll() is None
+    book.end([held], grace_s=30.0)
+    process.communicate()
+    assert process.returncode == -signal.SIGTERM
+
+
 def test_whoever_takes_a_programmes_turn_ends_what_a_killed_holder_left(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, Settings())
     book = LeaseBook(workspace.lease_folder)

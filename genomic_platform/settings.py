@@ -49,7 +49,8 @@ class Settings(BaseModel):
                                     "the CUDA executor sets it for each step")
     gpu_missing: Literal["fail", "cpu"] = Field("fail", description="a step asks for a GPU that this machine does not "
                                                                     "have: fail, or compute on the CPU")
-    gpu_devices: str = Field("", description="GPUs that steps may have: indices or UUIDs, by commas; empty = all")
+    gpu_devices: str = Field("", description="GPUs that steps may have: indices or UUIDs, by commas; empty = "
+                                            "those of CUDA_VISIBLE_DEVICES, else all")
     nvidia_smi: str = Field("nvidia-smi", description="program that lists the GPUs, as nvidia-smi does")
     lease_folder: str = Field("", description="folder of the leases on GPUs, on a local disk, one for all workspaces "
                                               "of a machine; empty = in the workspace")

@@ -40,7 +40,7 @@ from genomic_platform.executors.devices import Device, ListingFailed, list_devic
 from genomic_platform.executors.leases import Busy, DeviceRequest, HeldLease, Impossible, LeaseBook
 from genomic_platform.io_managers.versioned import TURN_SECONDS, WORKER_TAG
 from genomic_platform.program import FieldSeason
-from genomic_platform.settings import Settings, read_settings, step_environment
+from genomic_platform.settings import Settings, read_settings, step_environment, visible_devices
 from genomic_platform.workspace import FOLDER, GRACE_SECONDS, Workspace
 
 #: Signals by which a process is ended from outside; others (a segmentation fault) come from a bug in it.
@@ -83,7 +83,7 @@ class StepProcesses(StepHandler):
         try:
             yield from self._try(step_handler_context, step)
         except (OSError, GenomicPlatformError) as error:
-            yield self._refused(step_handler_context, step, str(error))
+            yield self._refused(step_handler_context, step, str(error), again=isinstance(error, OSError))
 
     def _try(self, context: StepHandlerContext, step: IStepContext) -> Iterator[DagsterEvent]:
         request = DeviceRequest.from_tags(context.step_tags[step.step.key])
@@ -114,7 +114,7 @@ class StepProcesses(StepHandler):
         """The cards as seen at most a second ago."""
         if time.monotonic() - self._listing[0] >= _LISTING_SECONDS:
             only = [d.strip() for d in self._settings.gpu_devices.split(",") if d.strip()]
-            self._listing = (time.monotonic(), list_devices(self._settings.nvidia_smi, only))
+            self._listing = (time.monotonic(), list_devices(self._settings.nvidia_smi, only or visible_devices()))
         return self._listing[1]
 
     def _start(self, context: StepHandlerContext, step: IStepContext, held: HeldLease,
@@ -152,13 +152,15 @@ class StepProcesses(StepHandler):
                 and (run := instance.get_run_by_id(a.run_id)) is not None and run.is_finished]
         self.book.end(left, GRACE_SECONDS)
 
-    def _refused(self, context: StepHandlerContext, step: IStepContext, reason: str) -> DagsterEvent:
-        """The step fails, and the run is not tried again: this machine would refuse again."""
+    def _refused(self, context: StepHandlerContext, step: IStepContext, reason: str, *,
+                 again: bool = False) -> DagsterEvent:
+        """The step fails; the run is not tried again, unless the system was at fault: the machine would refuse again."""
         self._waiting.pop(step.step.key, None)
-        refuse_retries(context.instance, context.dagster_run)
+        if not again:
+            refuse_retries(context.instance, context.dagster_run)
         return DagsterEvent.step_failure_event(step, StepFailureData(
             SerializableErrorInfo(reason, [], None),
-            UserFailureData("refused", reason, {"transient": dg.MetadataValue.bool(False)})))
+            UserFailureData("refused", reason, {"transient": dg.MetadataValue.bool(again)})))
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Look after a step: start it if it waits and can go, say if its process is gone or has lost its card."""

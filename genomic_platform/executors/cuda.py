@@ -154,7 +154,7 @@ class StepProcesses(StepHandler):
 
     def _refused(self, context: StepHandlerContext, step: IStepContext, reason: str, *,
                  again: bool = False) -> DagsterEvent:
-        """The step fails; the run is not tried again, unless the system was at fault: the machine would refuse again."""
+        """The step fails; the run is tried again only if the system was at fault: else it would be refused again."""
         self._waiting.pop(step.step.key, None)
         if not again:
             refuse_retries(context.instance, context.dagster_run)

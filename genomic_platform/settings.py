@@ -49,7 +49,8 @@ class Settings(BaseModel):
                                     "the CUDA executor sets it for each step")
     gpu_missing: Literal["fail", "cpu"] = Field("fail", description="a step asks for a GPU that this machine does not "
                                                                     "have: fail, or compute on the CPU")
-    gpu_devices: str = Field("", description="GPUs that steps may have: indices or UUIDs, by commas; empty = all")
+    gpu_devices: str = Field("", description="GPUs that steps may have: indices or UUIDs, by commas; empty = "
+                                            "those of CUDA_VISIBLE_DEVICES, else all")
     nvidia_smi: str = Field("nvidia-smi", description="program that lists the GPUs, as nvidia-smi does")
     lease_folder: str = Field("", description="folder of the leases on GPUs, on a local disk, one for all workspaces "
                                               "of a machine; empty = in the workspace")
@@ -57,7 +58,6 @@ class Settings(BaseModel):
                                                      "wait for a GPU included; 0 = as many as cores")
     preemption_retries: int = Field(3, ge=0, description="times a step whose process was ended from outside is started "
                                                          "again by its run (CUDA executor)")
-    checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between two checkpoints of a long training")
     sensor_seconds: int = Field(30, ge=1, description="seconds between two looks at the landing folders")
     run_retries: int = Field(3, ge=0, description="times a failed run is tried again (transient causes only)")
     actor: str = Field("", description="who acts, for the audit log; empty = the user of the operating system")

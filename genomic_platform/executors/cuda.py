@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from dagster._core.executor.step_delegating import (
     StepHandler,
     StepHandlerContext,
 )
-from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import pop_captured_interrupt
+from dagster_shared.error import SerializableErrorInfo
 
 from genomic_platform.defs.failures import refuse_retries
 from genomic_platform.errors import GenomicPlatformError, StoreUnavailable
@@ -40,7 +40,7 @@ from genomic_platform.executors.devices import Device, ListingFailed, list_devic
 from genomic_platform.executors.leases import Busy, DeviceRequest, HeldLease, Impossible, LeaseBook
 from genomic_platform.io_managers.versioned import TURN_SECONDS, WORKER_TAG
 from genomic_platform.program import FieldSeason
-from genomic_platform.settings import Settings, read_settings, step_environment
+from genomic_platform.settings import Settings, read_settings, step_environment, visible_devices
 from genomic_platform.workspace import FOLDER, GRACE_SECONDS, Workspace
 
 #: Signals by which a process is ended from outside; others (a segmentation fault) come from a bug in it.
@@ -48,6 +48,7 @@ _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _SAY_AGAIN_SECONDS = 60.0
 _LISTING_SECONDS = 1.0
 _RETRY_SECONDS = 1
+Events = Generator[DagsterEvent, Any, None]
 _ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY,
          dg.DagsterEventType.STEP_SKIPPED}
 
@@ -82,7 +83,7 @@ class StepProcesses(StepHandler):
         try:
             yield from self._try(step_handler_context, step)
         except (OSError, GenomicPlatformError) as error:
-            yield self._refused(step_handler_context, step, str(error))
+            yield self._refused(step_handler_context, step, str(error), again=isinstance(error, OSError))
 
     def _try(self, context: StepHandlerContext, step: IStepContext) -> Iterator[DagsterEvent]:
         request = DeviceRequest.from_tags(context.step_tags[step.step.key])
@@ -113,7 +114,7 @@ class StepProcesses(StepHandler):
         """The cards as seen at most a second ago."""
         if time.monotonic() - self._listing[0] >= _LISTING_SECONDS:
             only = [d.strip() for d in self._settings.gpu_devices.split(",") if d.strip()]
-            self._listing = (time.monotonic(), list_devices(self._settings.nvidia_smi, only))
+            self._listing = (time.monotonic(), list_devices(self._settings.nvidia_smi, only or visible_devices()))
         return self._listing[1]
 
     def _start(self, context: StepHandlerContext, step: IStepContext, held: HeldLease,
@@ -151,13 +152,15 @@ class StepProcesses(StepHandler):
                 and (run := instance.get_run_by_id(a.run_id)) is not None and run.is_finished]
         self.book.end(left, GRACE_SECONDS)
 
-    def _refused(self, context: StepHandlerContext, step: IStepContext, reason: str) -> DagsterEvent:
-        """The step fails, and the run is not tried again: this machine would refuse again."""
+    def _refused(self, context: StepHandlerContext, step: IStepContext, reason: str, *,
+                 again: bool = False) -> DagsterEvent:
+        """The step fails; the run is tried again only if the system was at fault: else it would be refused again."""
         self._waiting.pop(step.step.key, None)
-        refuse_retries(context.instance, context.dagster_run)
+        if not again:
+            refuse_retries(context.instance, context.dagster_run)
         return DagsterEvent.step_failure_event(step, StepFailureData(
             SerializableErrorInfo(reason, [], None),
-            UserFailureData("refused", reason, {"transient": dg.MetadataValue.bool(False)})))
+            UserFailureData("refused", reason, {"transient": dg.MetadataValue.bool(again)})))
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Look after a step: start it if it waits and can go, say if its process is gone or has lost its card."""
@@ -214,7 +217,7 @@ class CudaExecutor(StepDelegatingExecutor):
         super().__init__(handler, sleep_seconds=0.5, check_step_health_interval_seconds=1, **options)
         self._handler, self._workspace, self._preemption_retries = handler, workspace, preemption_retries
 
-    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Events:
         with ExitStack() as held:
             if program := _program(plan_context.dagster_run):
                 self._take_turn(plan_context, program, held)
@@ -246,8 +249,8 @@ class CudaExecutor(StepDelegatingExecutor):
 
 
 def _step(context: StepHandlerContext) -> IStepContext:
-    (key,) = context.execute_step_args.step_keys_to_execute or ()
-    return context.get_step_context(key)
+    """Of the one step that Dagster hands over at a time."""
+    return context.get_step_context(next(iter(context.step_tags)))
 
 
 def _command(context: StepHandlerContext) -> list[str]:

@@ -70,7 +70,13 @@ def _number(tags: Mapping[str, str], tag: str) -> float:
 
 @dataclass(frozen=True)
 class Lease:
-    """A step process and its cards; `turn` names whose turn it works under, `pid` is 0 until it has started."""
+    """A step process and its cards.
+
+    Attributes
+    ----------
+    turn : names whose turn the step works under. pid : 0 until the process has started. namespace : in which the pid
+        counts; runs in containers of their own share leases, not pids.
+    """
 
     run_id: str
     step_key: str
@@ -79,6 +85,15 @@ class Lease:
     memory_mib: int = 0
     shared: bool = False
     pid: int = 0
+    namespace: str = ""
+
+
+def _namespace() -> str:
+    """The name of this process's pid namespace; empty where the system has none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
@@ -172,7 +187,8 @@ class LeaseBook:
             chosen = choose(request, devices, self._living()) if request.count else ()
             if not isinstance(chosen, tuple):
                 return chosen
-            lease = Lease(run_id, step_key, turn, chosen, request.min_free_mib if chosen else 0, request.shared)
+            lease = Lease(run_id, step_key, turn, chosen, request.min_free_mib if chosen else 0, request.shared,
+                          namespace=_namespace())
             path = self.folder / f"{run_id}-{uuid4().hex}.json"
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,12 +207,13 @@ class LeaseBook:
     def end(self, leases: Sequence[Lease], grace_s: float) -> None:
         """Ask processes to end, which lets them keep a checkpoint; after `grace_s` kill them and all they started.
 
-        With no grace they are killed unasked.
+        With no grace they are killed unasked. Those of another container are left to it.
         """
-        for lease in leases if grace_s else ():
+        own = [a for a in leases if a.namespace == _namespace()]
+        for lease in own if grace_s else ():
             _signal(os.kill, lease.pid, signal.SIGTERM)
         deadline = time.monotonic() + grace_s
-        while (left := [a for a in self.living() if a in leases]) and time.monotonic() < deadline:
+        while (left := [a for a in self.living() if a in own]) and time.monotonic() < deadline:
             time.sleep(0.1)
         for lease in left:
             _signal(os.killpg, lease.pid, signal.SIGKILL)

@@ -115,7 +115,7 @@ class Checkpoint:
 
 def _encoded(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The value as JSON, its arrays put aside under names."""
-    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
+    if value is None or type(value) in (bool, int, float, str):  # not np.float64, which is a float too
         return value
     if isinstance(value, Mapping):
         return {"dict": [[_encoded(k, arrays), _encoded(v, arrays)] for k, v in value.items()]}

@@ -151,12 +151,13 @@ def test_a_step_whose_card_disappears_goes_to_another(machine: Machine) -> None:
 
 
 def test_a_training_told_to_end_and_one_killed_give_the_bits_of_an_undisturbed_one(machine: Machine) -> None:
-    machine.settings["PREEMPTION_RETRIES"] = "3"
+    machine.settings |= {"PREEMPTION_RETRIES": "3", "GPU_DEVICES": "GPU-b"}
     run = machine.start(device_job.training)
     for step, number in ((12, signal.SIGTERM), (33, signal.SIGKILL)):
         machine.until(lambda step=step: machine.seen(run) and machine.seen(run)[-1]["what"] >= step, "it trains")
         os.kill(machine.seen(run)[-1]["pid"], number)
     assert machine.finished(run) == dg.DagsterRunStatus.SUCCESS
+    assert {a["devices"] for a in machine.seen(run)} == {"GPU-b"}
     by_process: dict[int, list[int]] = {}
     for line in machine.seen(run):
         by_process.setdefault(line["pid"], []).append(line["what"])

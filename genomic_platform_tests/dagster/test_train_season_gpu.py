@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.partitions import field_season
+from genomic_platform.defs.season_asset import Season, season_asset
+from genomic_platform.executors.leases import DeviceRequest
 from genomic_platform.settings import child_environment
 from genomic_platform_tests.dagster.small import Small
 
@@ -33,6 +36,17 @@ def test_both_jobs_are_the_same_assets_on_two_executors(monkeypatch: pytest.Monk
     assert chosen.executor.name == "cuda"
     for name in ("train_season", "rollback", "approve", "reject"):
         assert chosen.resolve_job_def(name).executor_def.name == "in_process"
+
+
+def test_an_asset_asks_for_cards_by_tags() -> None:
+    request = DeviceRequest(1, 10_240, shared=True)
+
+    @season_asset(group="training", code_version="1", gpu=request)
+    def training_set(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
+        """One that wants a card."""
+        return line_means
+
+    assert DeviceRequest.from_tags(training_set.op.tags) == request
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ import pytest
 from genomic_platform.errors import ProgramError
 from genomic_platform.executors.devices import Device, DeviceMeter, ListingFailed, list_devices
 from genomic_platform.executors.leases import Busy, DeviceRequest, HeldLease, Impossible, Lease, LeaseBook, choose
+from genomic_platform.settings import Settings
+from genomic_platform.workspace import Workspace
 from genomic_platform_tests.support.killed_training import gone
 
 CARDS = [Device(0, "GPU-a", "Card", 16_384, 1_024, 10), Device(1, "GPU-b", "Card", 16_384, 0, 0),
@@ -80,11 +82,11 @@ def test_requests_are_tags_and_tags_are_checked() -> None:
         DeviceRequest.from_tags({"genomic_platform/gpus": "1", "genomic_platform/gpu_shared": "true"})
 
 
-def started(book: LeaseBook, request: DeviceRequest, code: str) -> tuple[subprocess.Popen[str], Lease]:
+def started(book: LeaseBook, request: DeviceRequest, code: str, turn: str = "") -> tuple[subprocess.Popen[str], Lease]:
     """A process with a lease, once it has printed a line."""
-    held = book.take(request, CARDS, run_id="run", step_key="step")
+    held = book.take(request, CARDS, run_id="run", step_key="step", turn=turn)
     assert isinstance(held, HeldLease)
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                pass_fds=(held.descriptor,), start_new_session=True)
     assert process.stdout is not None
     process.stdout.readline()
@@ -97,7 +99,8 @@ SLEEPS = "import time; print(flush=True); time.sleep(600)"
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
 def test_a_lease_ends_with_its_process(tmp_path: Path, ending: signal.Signals | None) -> None:
     book = LeaseBook(tmp_path)
-    process, held = started(book, DeviceRequest(3), SLEEPS if ending else "print(flush=True); input()")
+    until_closed = "import sys; print(flush=True); sys.stdin.read()"
+    process, held = started(book, DeviceRequest(3), SLEEPS if ending else until_closed)
     assert book.living() == [held]
     assert book.of_step("run", "step") == held
     assert held.pid == process.pid
@@ -142,6 +145,34 @@ def test_who_does_not_end_when_asked_is_killed_with_all_it_started(tmp_path: Pat
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.05)
     assert book.living() == []
+
+
+def test_a_process_of_another_container_is_left_alone(tmp_path: Path) -> None:
+    """There its pid is somebody else."""
+    book = LeaseBook(tmp_path)
+    process, held = started(book, ONE, SLEEPS)
+    began = time.monotonic()
+    book.end([replace(held, namespace="pid:[1]")], grace_s=30.0)
+    assert time.monotonic() - began < 10
+    assert process.poll() is None
+    book.end([held], grace_s=30.0)
+    process.communicate()
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_whoever_takes_a_programmes_turn_ends_what_a_killed_holder_left(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, Settings())
+    book = LeaseBook(workspace.lease_folder)
+    turns = {"wheat": str(workspace.turn_file("wheat")), "rice": str(workspace.turn_file("rice"))}
+    left = {name: started(book, DeviceRequest(), SLEEPS, turn) for name, turn in turns.items()}
+    with workspace.turn("wheat", keeps="run"):  # its run is resumed
+        assert {a.turn for a in book.living()} == set(turns.values())
+    with workspace.turn("wheat"):
+        assert book.living() == [left["rice"][1]]
+    for process, _ in left.values():
+        process.kill()
+        process.communicate()
+    assert left["wheat"][0].returncode == -signal.SIGTERM
 
 
 def made_up(folder: Path, body: str) -> str:

@@ -29,15 +29,15 @@ class Feed(Protocol):
     device: torch.device
 
     def batch(self, rows_B: Tensor) -> Tensor:
-        """Inputs (B, R), float32, of lines by position."""
+        """Inputs (B, R) of lines by position."""
         ...
 
 
 class DenseFeed:
-    """Inputs kept decoded on the device, float32 (N, R)."""
+    """Inputs kept decoded on the device, (N, R), float32 or what products are taken in."""
 
-    def __init__(self, x_NR: np.ndarray, device: torch.device) -> None:
-        self.x_NR = torch.from_numpy(np.array(x_NR, dtype=np.float32, order="C")).to(device)
+    def __init__(self, x_NR: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self.x_NR = torch.from_numpy(np.array(x_NR, dtype=np.float32, order="C")).to(device, dtype)
         self.n_lines, self.n_inputs = self.x_NR.shape
         self.device = device
 

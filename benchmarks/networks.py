@@ -6,8 +6,8 @@
 The same module, loss and optimiser on both sides; only how lines reach it, and the precision, differ. A round trains
 one pass over all lines by each way; the seconds shown are the least of the rounds, `× loader` is the median of the
 rounds' ratios. `of limit` compares with the two matrix products a step cannot do without (forward, and gradient of the
-first layer) at the same batch and precision, in the same round. `--clock cpu` counts processor seconds instead: with one
-thread it compares ways on a machine that others keep busy.
+first layer) at the same batch and precision, in the same round. `--clock cpu` counts processor seconds: with
+one thread it compares ways on a machine that others keep busy.
 """
 
 from __future__ import annotations
@@ -164,14 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = Data.simulated(options.lines, options.markers)
     found = ways(data, options, device)
     runs: dict[str, list[float]] = {name: [] for name in found}
-    for name, work in found.items():
+    for work in found.values():
         seconds(work, device, clock)  # warm, compiled, allocated
     for _ in range(options.rounds):
         for name, work in found.items():
             runs[name].append(seconds(work, device, clock))
-    print(f"torch {torch.__version__}, {options.threads} threads, {device}, {options.clock} clock; {options.lines:,} × {options.markers:,}, "
-          f"{options.features} features\n\n| way | least s a pass | lines/s | × loader, batch 32 | of limit |\n"
-          "|---|---|---|---|---|")
+    print(f"torch {torch.__version__}, {options.threads} threads, {device}, {options.clock} clock; "
+          f"{options.lines:,} × {options.markers:,}, {options.features} features\n\n"
+          "| way | least s a pass | lines/s | × loader, batch 32 | of limit |\n|---|---|---|---|---|")
     for name, found_s in runs.items():
         loader = statistics.median(a / b for a, b in zip(runs["DataLoader, batch 32"], found_s, strict=True))
         limit = runs.get(name.replace("table", "products"), []) if name.startswith("table") else []

@@ -233,9 +233,12 @@ def test_a_killed_training_goes_on_to_the_same_bytes(learnt: TrainingSet, fitted
         with pytest.raises(Stopped):
             RECIPES[0].fit(learnt, seed=3, checkpoint=tmp_path / "checkpoint")
         resumed = RECIPES[0].fit(learnt, seed=3, checkpoint=tmp_path / "checkpoint")
+        passed = passes.copy()
+        RECIPES[0].fit(learnt, seed=4, checkpoint=tmp_path / "checkpoint")
     finally:
         signal.signal(signal.SIGTERM, former)
     assert passes[:5] == [0, 1, 2, 3, 4], "the pass that was under way is finished, saved and not repeated"
+    assert passes[len(passed)] == 0, "another seed does not go on from this checkpoint"
     resumed.save(tmp_path / "resumed")
     fitted.save(tmp_path / "undisturbed")
     assert parameters_digest(tmp_path / "resumed") == parameters_digest(tmp_path / "undisturbed")

@@ -81,7 +81,8 @@ class NetworkRecipe(ABC):
         ----------
         seed : of the inner folds, the start and the order of lines.
         device : `cpu` or `cuda`, of the branch.
-        checkpoint : folder from which a training that was killed goes on; a finished training does not look there.
+        checkpoint : folder from which a training that was killed goes on; of other data, settings or seed it is not
+            used. Its owner removes it once the model is safe.
 
         Raises
         ------

@@ -7,6 +7,7 @@ Axes: N training lines, B lines of a batch, K inner folds, A = K × S members, T
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -73,10 +74,15 @@ class Trainer:
         n_traits = len(targets.sd_T)
         self.epoch, self.best_epoch_T, self.best_loss_T = 0, [0] * n_traits, [1.0] * n_traits  # the head is 0: GBLUP
         self.best: dict[int, dict[str, Tensor]] = {}
+        # A checkpoint of other data, settings or seed is not gone on from.
+        start = hashlib.sha256(targets.residual_NKT.tobytes() + targets.fold_N.tobytes())
+        start.update(f"{settings} {generator.initial_seed()} {[tuple(p.shape) for p in module.parameters()]}".encode())
+        self.of = start.hexdigest()
 
     def run(self, checkpoint: Checkpoint) -> Trained:
         """Train until no trait's held-out loss has fallen for `patience` passes; each trait keeps its best pass."""
-        if (saved := checkpoint.load()) is not None:
+        saved = checkpoint.load()
+        if saved is not None and saved["of"] == self.of:
             self._restore(saved)
         while self.epoch < self.settings.epochs and self.epoch - max(self.best_epoch_T) < self.settings.patience:
             self._pass()
@@ -98,9 +104,9 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on, between two passes."""
-        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(), "epoch": self.epoch,
-                "best_epoch_T": self.best_epoch_T, "best_loss_T": self.best_loss_T, "best": self.best,
-                "generator": self.generator.get_state()}
+        return {"of": self.of, "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "epoch": self.epoch, "best_epoch_T": self.best_epoch_T, "best_loss_T": self.best_loss_T,
+                "best": self.best, "generator": self.generator.get_state()}
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.module.load_state_dict(saved["module"])

@@ -102,7 +102,7 @@ def by_table(data: Data, feed: Feed, features: int, settings: Training) -> Calla
     generator = torch.Generator().manual_seed(0)
 
     def one_pass() -> None:
-        for rows_B in batches(feed, settings.batch, torch.randperm(feed.n_lines, generator=generator)):
+        for rows_B in batches(trainer.feed, settings.batch, torch.randperm(feed.n_lines, generator=generator)):
             trainer.step(rows_B)
 
     return one_pass
@@ -124,7 +124,6 @@ def by_products(data: Data, features: int, batch: int, device: torch.device, dty
 
 def ways(data: Data, options: argparse.Namespace, device: torch.device) -> dict[str, Callable[[], None]]:
     decoded = DenseFeed(data.standardised(), device)
-    halved = DenseFeed(data.standardised(), device, torch.bfloat16)
     packed = PackedFeed(packing.pack(data.dosage_NM), data.frequencies_M, data.scale, device)
     n, features = len(data.y_N), options.features
     found = {f"DataLoader, batch {b}": by_loader(data, features, b, device) for b in (32, 400)}
@@ -133,7 +132,7 @@ def ways(data: Data, options: argparse.Namespace, device: torch.device) -> dict[
         found[f"products, batch {b}"] = by_products(data, features, b, device, torch.float32)
     found["table packed, batch 400"] = by_table(data, packed, features, Training(batch=400))
     for b in (400, n):
-        found[f"table bf16, batch {b}"] = by_table(data, halved, features, Training(batch=b, bf16=True))
+        found[f"table bf16, batch {b}"] = by_table(data, decoded, features, Training(batch=b, bf16=True))
         found[f"products bf16, batch {b}"] = by_products(data, features, b, device, torch.bfloat16)
     if options.compile:
         found["table compiled, batch 400"] = by_table(data, decoded, features, Training(batch=400, compile=True))

@@ -65,7 +65,8 @@ class Trainer:
 
     def __init__(self, module: nn.Module, feed: Feed, targets: InnerTargets, settings: Training,
                  generator: torch.Generator) -> None:
-        self.module, self.feed, self.settings, self.generator = module.to(feed.device), feed, settings, generator
+        self.module, self.settings, self.generator = module.to(feed.device), settings, generator
+        self.feed = feed.in_bf16() if settings.bf16 else feed
         self.targets = _Targets.of(targets, feed.device)
         self.fold_N = torch.from_numpy(targets.fold_N).to(feed.device)
         self.forward = torch.compile(module) if settings.compile else module

@@ -6,6 +6,7 @@ here: import this module inside functions. Axes: N lines, B of a batch, M marker
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -29,7 +30,11 @@ class Feed(Protocol):
     device: torch.device
 
     def batch(self, rows_B: Tensor) -> Tensor:
-        """Inputs (B, R), float32, of lines by position."""
+        """Inputs (B, R) of lines by position."""
+        ...
+
+    def in_bf16(self) -> Feed:
+        """The same for products in bfloat16: what is kept decoded takes half the memory and is not rounded again."""
         ...
 
 
@@ -43,6 +48,11 @@ class DenseFeed:
 
     def batch(self, rows_B: Tensor) -> Tensor:
         return self.x_NR.index_select(0, rows_B)
+
+    def in_bf16(self) -> DenseFeed:
+        half = copy.copy(self)
+        half.x_NR = self.x_NR.bfloat16()
+        return half
 
 
 class PackedFeed:
@@ -70,6 +80,9 @@ class PackedFeed:
         dosage_BM = dosage_BM[:, : self.n_inputs]
         return torch.addcmul(-self.mean_M, dosage_BM.float(), torch.tensor(self.unit, device=self.device)).masked_fill_(
             dosage_BM < 0, 0.0)
+
+    def in_bf16(self) -> PackedFeed:
+        return self
 
 
 def packed_by_line(table: GenotypeTable, rows_N: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,13 +42,23 @@ class Branch:
 
     Attributes
     ----------
-    parameters : of the module, by name, float32.
+    parameters : of the module, by name, float32, after each pass that was some trait's best.
+    epoch_T : the best pass of each trait; 0 = none.
     unit_T : what its values are multiplied by: gate weight × the trait's standard deviation; 0 = closed.
     """
 
     inputs: Inputs
-    parameters: dict[str, np.ndarray]
+    parameters: dict[int, dict[str, np.ndarray]]
+    epoch_T: np.ndarray
     unit_T: np.ndarray
+
+    def stages(self, module: nn.Module) -> Iterator[np.ndarray]:
+        """Load the parameters of each pass into the module; yields which traits are read from it then, bool (T,)."""
+        import torch
+
+        for epoch, parameters in self.parameters.items():
+            module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in parameters.items()})
+            yield self.epoch_T == epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +125,13 @@ class FittedNetwork:
         size = recipe.training.batch
         used_NT = (targets.weight_NT > 0).astype(float)
         used_NT /= np.maximum(used_NT.sum(axis=0), 1.0)
-        f_NT = values(module, feed, size, nullcontext()).mean(dim=1).cpu().numpy() * branch.unit_T
-        gradient_RT = mean_gradient(module, feed, np.arange(feed.n_lines), size, used_NT) * branch.unit_T
-        effects_MT = branch.inputs.effects(gradient_RT, additive)
+        f_NT, gradient_RT = np.zeros(used_NT.shape), np.zeros((feed.n_inputs, len(branch.unit_T)))
+        for read_T in branch.stages(module):
+            f_NAT = values(module, feed, size, nullcontext())
+            f_NT[:, read_T] = f_NAT.mean(dim=1).cpu().numpy()[:, read_T]
+            gradient_RT[:, read_T] = mean_gradient(module, feed, size, used_NT)[:, read_T]
+        f_NT *= branch.unit_T
+        effects_MT = branch.inputs.effects(gradient_RT * branch.unit_T, additive)
         centred_NM = additive.panel.select(lines=[additive.panel.lines[row] for row in targets.rows_N])
         index_NT = _index(centred_NM, additive.frequencies_M, effects_MT)
         value_NT = _index(centred_NM, additive.frequencies_M, additive.effects_MT)
@@ -147,7 +162,7 @@ class FittedNetwork:
         index_QT = _index(aligned, self.additive.frequencies_M, self.branch_effects_MT)
         added = [self._added(t, aligned.lines, f_QAT[:, :, t].mean(axis=1) - self.offset_T[t],
                              f_QAT[:, :, t].var(axis=1), index_QT[:, t])
-                 for t in np.flatnonzero(self.branch.unit_T > 0)]
+                 for t in np.flatnonzero(self.branch.unit_T > 0).tolist()]
         both = table.join(pl.concat(added), on=["line_id", "trait"], how="left", maintain_order="left")
         kept = pl.col("kept").fill_null(1.0)
         return VALUES.conform(both.with_columns(
@@ -168,9 +183,10 @@ class FittedNetwork:
 
         used = self.recipe_used
         module = used.module(branch.inputs, self.panel, len(self.traits), 1.0, torch.Generator())
-        module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in branch.parameters.items()})
         feed = branch.inputs.feed(aligned, self.additive, torch.device("cpu"), used.training.resident_bytes)
-        f_QAT = values(module, feed, used.training.batch, nullcontext()).numpy().astype(np.float64)
+        f_QAT = np.zeros((aligned.n_lines, used.n_members, len(self.traits)))
+        for read_T in branch.stages(module):
+            f_QAT[:, :, read_T] = values(module, feed, used.training.batch, nullcontext()).numpy()[:, :, read_T]
         return f_QAT * branch.unit_T
 
     def _added(self, trait: int, lines: tuple[str, ...], f_Q: np.ndarray, variance_Q: np.ndarray,
@@ -218,7 +234,9 @@ class FittedNetwork:
         arrays = {name: getattr(self, name) for name in ("branch_effects_MT", "offset_T", "share_T")}
         _save_arrays(folder / ARRAYS, arrays)
         if self.branch is not None:
-            _save_arrays(folder / BRANCH, self.branch.parameters | {"unit_T": self.branch.unit_T})
+            _save_arrays(folder / BRANCH, {name: getattr(self.branch, name) for name in ("epoch_T", "unit_T")})
+            for epoch, parameters in self.branch.parameters.items():
+                _save_arrays(folder / BRANCH / str(epoch), parameters)
             _save_arrays(folder / INPUTS, self.branch.inputs.arrays())
         self.additive.save(folder / ADDITIVE)
         (folder / ADDITIVE / RUN).unlink()
@@ -233,9 +251,9 @@ class FittedNetwork:
         additive = FittedGenomicBlup.load(folder / ADDITIVE)
         branch = None
         if (folder / BRANCH).is_dir():
-            parameters = _load_arrays(folder / BRANCH)
-            unit_T = parameters.pop("unit_T")
-            branch = Branch(recipe.inputs_of(_load_arrays(folder / INPUTS), additive.panel), parameters, unit_T)
+            stages = {int(path.name): _load_arrays(path) for path in (folder / BRANCH).iterdir() if path.is_dir()}
+            branch = Branch(recipe.inputs_of(_load_arrays(folder / INPUTS), additive.panel), stages,
+                            **_load_arrays(folder / BRANCH))
         return cls(recipe_used=recipe, additive=additive, branch=branch, summaries=said["summary"],
                    **_load_arrays(folder / ARRAYS))
 

@@ -32,7 +32,10 @@ _NULL_AXIS = 1e-6
 class Inputs(Protocol):
     """Inputs of lines, and back from inputs to markers."""
 
-    n_inputs: int
+    @property
+    def n_inputs(self) -> int:
+        """R."""
+        ...
 
     def feed(self, lines: GenotypeTable, additive: FittedGenomicBlup, device: torch.device,
              resident_bytes: int) -> Feed:

@@ -81,7 +81,8 @@ class NetworkRecipe(ABC):
         ----------
         seed : of the inner folds, the start and the order of lines.
         device : `cpu` or `cuda`, of the branch.
-        checkpoint : folder from which a training that was killed goes on; a finished training does not look there.
+        checkpoint : folder from which a training that was killed goes on; of other data, settings or seed it is not
+            used. Its owner removes it once the model is safe.
 
         Raises
         ------
@@ -123,13 +124,13 @@ class NetworkRecipe(ABC):
         lines = panel.select(lines=[panel.lines[row] for row in targets.rows_N])
         feed = inputs.feed(lines, additive, device, self.training.resident_bytes)
         trained = Trainer(module, feed, targets, self.training, generator).run(checkpoint)
-        gates = [gate(targets, t, trained.held_out_NT) if trained.epochs and sd > 0 else CLOSED
-                 for t, sd in enumerate(targets.sd_T)]
-        branch = Branch(inputs, {name: value.cpu().numpy() for name, value in module.state_dict().items()},
+        gates = [gate(targets, t, trained.held_out_NT) if epoch else CLOSED for t, epoch in enumerate(trained.epoch_T)]
+        branch = Branch(inputs, trained.parameters, trained.epoch_T,
                         np.array([g.weight for g in gates]) * targets.sd_T)
         fitted = FittedNetwork.with_branch(self, additive, branch, module, feed, targets)
-        for trait, found, sd in zip(fitted.traits, gates, targets.sd_T, strict=True):
-            fitted.summaries[trait] |= _said(found, sd > 0, trained.epochs, self.n_members)
+        for t, trait in enumerate(fitted.traits):
+            fitted.summaries[trait] |= _said(gates[t], bool(targets.sd_T[t] > 0), int(trained.epoch_T[t]),
+                                             self.n_members)
         return fitted
 
 

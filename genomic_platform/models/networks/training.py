@@ -7,7 +7,7 @@ Axes: N training lines, B lines of a batch, K inner folds, A = K × S members, T
 
 from __future__ import annotations
 
-import copy
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,15 +24,17 @@ from genomic_platform.models.networks.settings import Training
 
 
 class Trained(NamedTuple):
-    """What training found; the module holds the members of the best pass.
+    """What training found: each trait has its own best pass.
 
     Attributes
     ----------
-    epochs : passes over the training lines up to the best; 0 = none was better than GBLUP.
+    epoch_T : passes over the training lines up to the best; 0 = none was better than GBLUP.
+    parameters : of the module after each pass that was some trait's best.
     held_out_NT : each line's value by the members that had not seen it, in standard deviations.
     """
 
-    epochs: int
+    epoch_T: np.ndarray
+    parameters: dict[int, dict[str, np.ndarray]]
     held_out_NT: np.ndarray
 
 
@@ -63,29 +65,32 @@ class Trainer:
 
     def __init__(self, module: nn.Module, feed: Feed, targets: InnerTargets, settings: Training,
                  generator: torch.Generator) -> None:
-        self.module, self.feed, self.settings, self.generator = module.to(feed.device), feed, settings, generator
+        self.module, self.settings, self.generator = module.to(feed.device), settings, generator
+        self.feed = feed.in_bf16() if settings.bf16 else feed
         self.targets = _Targets.of(targets, feed.device)
         self.fold_N = torch.from_numpy(targets.fold_N).to(feed.device)
         self.forward = torch.compile(module) if settings.compile else module
         self.optimiser = torch.optim.SGD(module.parameters(), lr=settings.rate, momentum=settings.momentum,
-                                         nesterov=settings.momentum > 0)
-        self.epoch, self.best_epoch, self.best_loss = 0, 0, 1.0  # the head is zero: GBLUP
-        self.best = copy.deepcopy(self.module.state_dict())
+                                         nesterov=settings.momentum > 0, fused=True)
+        n_traits = len(targets.sd_T)
+        self.epoch, self.best_epoch_T, self.best_loss_T = 0, [0] * n_traits, [1.0] * n_traits  # the head is 0: GBLUP
+        self.best: dict[int, dict[str, Tensor]] = {}
+        # A checkpoint of other data, settings or seed is not gone on from.
+        start = hashlib.sha256(targets.residual_NKT.tobytes() + targets.fold_N.tobytes())
+        start.update(f"{settings} {generator.initial_seed()} {[tuple(p.shape) for p in module.parameters()]}".encode())
+        self.of = start.hexdigest()
 
     def run(self, checkpoint: Checkpoint) -> Trained:
-        """Train until the held-out loss has not fallen for `patience` passes; the best pass is kept."""
-        if (saved := checkpoint.load()) is not None:
+        """Train until no trait's held-out loss has fallen for `patience` passes; each trait keeps its best pass."""
+        saved = checkpoint.load()
+        if saved is not None and saved["of"] == self.of:
             self._restore(saved)
-        while self.epoch < self.settings.epochs and self.epoch - self.best_epoch < self.settings.patience:
+        while self.epoch < self.settings.epochs and self.epoch - max(self.best_epoch_T) < self.settings.patience:
             self._pass()
             self.epoch += 1
-            loss = self._held_out_loss(self._values_NAT())
-            if loss < self.best_loss:
-                self.best_loss, self.best_epoch = loss, self.epoch
-                self.best = copy.deepcopy(self.module.state_dict())
+            self._keep_best(self._held_out_loss(self._values_NAT()))
             checkpoint.reached(self.state)
-        self.module.load_state_dict(self.best)
-        return Trained(self.best_epoch, self._held_out(self._values_NAT()).cpu().numpy().astype(np.float64))
+        return self._trained()
 
     def step(self, rows_B: Tensor) -> None:
         """One gradient step on a batch of lines."""
@@ -100,14 +105,14 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on, between two passes."""
-        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(), "epoch": self.epoch,
-                "best_epoch": self.best_epoch, "best_loss": self.best_loss, "best": self.best,
-                "generator": self.generator.get_state()}
+        return {"of": self.of, "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "epoch": self.epoch, "best_epoch_T": self.best_epoch_T, "best_loss_T": self.best_loss_T,
+                "best": self.best, "generator": self.generator.get_state()}
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.module.load_state_dict(saved["module"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.epoch, self.best_epoch, self.best_loss = saved["epoch"], saved["best_epoch"], saved["best_loss"]
+        self.epoch, self.best_epoch_T, self.best_loss_T = saved["epoch"], saved["best_epoch_T"], saved["best_loss_T"]
         self.best = saved["best"]
         self.generator.set_state(saved["generator"])
 
@@ -120,6 +125,24 @@ class Trainer:
         for rows_B in batches(self.feed, self.settings.batch, order_N):
             self.step(rows_B)
 
+    def _keep_best(self, loss_T: list[float]) -> None:
+        for t, loss in enumerate(loss_T):
+            if loss < self.best_loss_T[t]:
+                self.best_loss_T[t], self.best_epoch_T[t] = loss, self.epoch
+                self.best[self.epoch] = {name: value.clone() for name, value in self.module.state_dict().items()}
+        self.best = {epoch: state for epoch, state in self.best.items() if epoch in self.best_epoch_T}
+
+    def _trained(self) -> Trained:
+        epoch_T = np.array(self.best_epoch_T)
+        held_out_NT = np.zeros((self.feed.n_lines, len(epoch_T)))
+        for epoch, state in self.best.items():
+            self.module.load_state_dict(state)
+            f_NT = self._held_out(self._values_NAT()).cpu().numpy()
+            held_out_NT[:, epoch_T == epoch] = f_NT[:, epoch_T == epoch]
+        parameters = {epoch: {name: value.cpu().numpy().copy() for name, value in state.items()}
+                      for epoch, state in self.best.items()}
+        return Trained(epoch_T, parameters, held_out_NT)
+
     def _values_NAT(self) -> Tensor:
         return values(self.module, self.feed, self.settings.batch, self._precision())
 
@@ -128,12 +151,12 @@ class Trainer:
         f_NKT = f_NAT.unflatten(1, (-1, self._seeds)).mean(dim=2)
         return f_NKT[torch.arange(len(f_NKT), device=f_NKT.device), self.fold_N]
 
-    def _held_out_loss(self, f_NAT: Tensor) -> float:
-        """Mean over traits of the squared error in held-out lines as a share of GBLUP's."""
+    def _held_out_loss(self, f_NAT: Tensor) -> list[float]:
+        """Squared error in held-out lines as a share of GBLUP's, of every trait; 1 for traits that are not learnt."""
         t, f_NT = self.targets, self._held_out(f_NAT)
         left_T = (t.held_NKT * (t.residual_NKT - f_NT[:, None]).square()).sum(dim=(0, 1))
         alone_T = (t.held_NKT * t.residual_NKT.square()).sum(dim=(0, 1))
-        return float((left_T / alone_T)[alone_T > 0].mean())
+        return torch.where(alone_T > 0, left_T / alone_T, 1.0).tolist()
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.feed.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16)
@@ -145,13 +168,12 @@ def values(module: nn.Module, feed: Feed, size: int, precision: AbstractContextM
         return torch.cat([module(feed.batch(rows_B)).float() for rows_B in batches(feed, size)])
 
 
-def mean_gradient(module: nn.Module, feed: Feed, rows_N: np.ndarray, size: int, weight_NT: np.ndarray) -> np.ndarray:
+def mean_gradient(module: nn.Module, feed: Feed, size: int, weight_NT: np.ndarray) -> np.ndarray:
     """∂f/∂x averaged over lines (weights summing to 1 for a trait) and members, float64 (R, T)."""
-    rows = torch.from_numpy(rows_N).to(feed.device)
     weight = torch.from_numpy(weight_NT.astype(np.float32)).to(feed.device)
     shift_R = torch.zeros(feed.n_inputs, device=feed.device, requires_grad=True)
     total_TR = np.zeros((weight.shape[1], feed.n_inputs))
-    for rows_B, weight_BT in zip(rows.split(size), weight.split(size), strict=True):
+    for rows_B, weight_BT in zip(batches(feed, size), weight.split(size), strict=True):
         f_T = (module(feed.batch(rows_B) + shift_R).mean(dim=1) * weight_BT).sum(dim=0)
         for t in range(len(f_T)):
             gradient_R, = torch.autograd.grad(f_T[t], shift_R, retain_graph=t + 1 < len(f_T))

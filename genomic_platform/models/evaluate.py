@@ -46,6 +46,7 @@ class Options(TypedDict, total=False):
     clones_share_fold: bool
     families: Mapping[str, str | None] | None
     parents: Mapping[str, tuple[str | None, str | None]] | None
+    pedigree: pl.DataFrame | None
     features: pl.DataFrame | None
     reliabilities: bool
 
@@ -88,7 +89,8 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
                 weights: str = "errors", seasons: Sequence[str] | None = None, clones_share_fold: bool = True,
                 families: Mapping[str, str | None] | None = None,
                 parents: Mapping[str, tuple[str | None, str | None]] | None = None,
-                features: pl.DataFrame | None = None, reliabilities: bool = False) -> pl.DataFrame:
+                pedigree: pl.DataFrame | None = None, features: pl.DataFrame | None = None,
+                reliabilities: bool = False) -> pl.DataFrame:
     """Every recipe's prediction of every line (and environment) held out, on the same splits.
 
     Parameters
@@ -101,6 +103,7 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
     means, weights : stage one, as `training_means` takes them.
     seasons : labels in calendar order; None = sorted. clones_share_fold : lines with IBS > .99 share a fold.
     families, parents : line → family, line → its two parents.
+    pedigree : contract PEDIGREE, through which lines in trial without genotypes train.
     features : line_id, feature, value, known_from of what recipes read beside markers; refused where it is known only
         after the season scored (`leaks.check_features`).
     reliabilities : have them too (cv1, family, hybrid), which costs a full fit.
@@ -121,7 +124,7 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
     kept = line_means.filter(pl.col("trait").is_in(traits))
     order = list(seasons) if seasons is not None else kept["season"].unique().sort().to_list()
     study = Study(genotypes, vanraden(genotypes).matrix_NN, kept, means, weights, order, families or {}, parents or {},
-                  identical_lines(genotypes) if clones_share_fold and folds is None else ())
+                  identical_lines(genotypes) if clones_share_fold and folds is None else (), pedigree)
     check_scheme(study, scheme, folds, within_environment)
     models = {name: load_recipe(name) for name in recipes}
     if len(study.phenotyped) < 2 * FOLDS:

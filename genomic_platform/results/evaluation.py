@@ -151,12 +151,12 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
             raise InputError(file.problems)
         given = published_folds(file.cells, file.name)
     checked = apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump()))
-    lines = registry.records
-    parents = {line: (one, two) for line, one, two in lines.select("line_id", "parent_1", "parent_2").iter_rows()}
+    pedigree = landing.pedigree(registry.records, panel.lines).records
+    parents = {line: (one, two) for line, one, two in pedigree.select("line_id", "parent_1", "parent_2").iter_rows()}
     found = predictions(checked, means, recipes=recipes, traits=traits, scheme=scheme, replicates=replicates,
                         folds=given, within_environment=unordered and scheme == "cv1", means=section.means,
                         weights=section.weights, clones_share_fold=not reference, families=registry.families,
-                        parents=parents, reliabilities=reliabilities)
+                        parents=parents, pedigree=pedigree, reliabilities=reliabilities)
     leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=given)))
     averages = dict(means.group_by("trait").agg(pl.col("mean").mean()).sort("trait").iter_rows())
     return {recipe: _Held(found.filter(pl.col("recipe") == recipe), averages, leaks) for recipe in recipes}

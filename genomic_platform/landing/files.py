@@ -28,12 +28,10 @@ KINDS = ("genotypes", "trials", "lines", "environments", "pedigree")
 PLINK = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".pvar.zst", ".psam"))
 #: Names that only genotype files have; tables of dosages are told by their content.
 GENOTYPES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", *PLINK[0], *PLINK[1], ".hmp.txt", ".hmp.txt.gz", ".parquet")
+TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 SUFFIXES = {
-    "genotypes": (*GENOTYPES, ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"),
-    "trials": (".csv", ".tsv", ".txt", ".csv.gz"),
-    "lines": (".csv", ".tsv", ".txt", ".csv.gz"),
-    "environments": (".csv", ".tsv", ".txt", ".csv.gz"),
-    "pedigree": (".csv", ".tsv", ".txt", ".csv.gz"),
+    "genotypes": (*GENOTYPES, *TABLES),
+    **dict.fromkeys(("trials", "lines", "environments", "pedigree"), TABLES),
 }
 
 

@@ -86,7 +86,7 @@ class FittedLineModel:
 
     def _values(self, fit: TraitFit, lines: Lines, panel_Q: np.ndarray) -> np.ndarray:
         """The four value columns (4, Q) of other lines, by one Cholesky factor."""
-        relationship_EE, scale = self.joined.covariance(self._relationship()), self.scale
+        relationship_EE, scale = self._relationship_EE(), self.scale
         solution = None
         if fit.data.status == "fitted":
             solution = fit.solve(self.covariance.panel(relationship_EE, scale, fit))
@@ -131,6 +131,11 @@ class FittedLineModel:
     @property
     def _lines(self) -> tuple[str, ...]:
         return (*self.panel.lines, *self.joined.lines)
+
+    def _relationship_EE(self) -> np.ndarray:
+        if "joined" not in self._memory:
+            self._memory["joined"] = self.joined.covariance(self._relationship())
+        return self._memory["joined"]
 
     def _relationship(self) -> np.ndarray:
         if "relationship" not in self._memory:

@@ -90,9 +90,9 @@ def test_the_release_waits_for_every_asset_and_blocking_check() -> None:
     assert above == set(ASSETS) | GROUPS["landing"]
     specs = {key.name: graph.get_check_spec(key) for key in graph.asset_check_keys}
     blocking = {name for name, spec in specs.items() if spec.blocking}
-    assert blocking == {"trial_records_schema", "no_duplicated_lines", "one_mean_a_line", "lines_with_genotypes",
-                        "enough_variants", "nothing_later", "enough_training_lines", "comparison_complete",
-                        "every_trait_decided", "values_sound"}
+    assert blocking == {"trial_records_schema", "no_duplicated_lines", "pedigree_schema", "one_mean_a_line",
+                        "lines_with_genotypes", "enough_variants", "nothing_later", "enough_training_lines",
+                        "comparison_complete", "every_trait_decided", "values_sound"}
     assert set(specs) - blocking == {"values_in_range", "beats_baselines", "no_platform_fault"}
     for name, spec in specs.items():
         assert spec.description, name

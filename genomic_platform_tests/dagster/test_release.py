@@ -69,6 +69,7 @@ BAD: list[tuple[Any, str, Callable[[Any], Any]]] = [
     (phenotype_checks.trial_records_schema, "trial_records", lambda t: pl.concat([t, t.head(1)])),
     (phenotype_checks.values_in_range, "trial_records", lambda t: spoiled(t, "value", 1e6)),
     (phenotype_checks.no_duplicated_lines, "line_records", lambda t: pl.concat([t, t.head(1)])),
+    (phenotype_checks.pedigree_schema, "pedigree", lambda t: pl.concat([t, t.head(1)])),
     (phenotype_checks.one_mean_a_line, "line_means", lambda t: spoiled(t, "mean", float("inf"))),
     (genotype_checks.enough_variants, "genotype_qc", lambda t: t.with_columns(kept=pl.lit(False))),
     (genotype_checks.lines_with_genotypes, "trial_records",

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from genomic_platform_tests.support.lakefs_server import ABSENT, Server, server_missing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_as_in_the_foreground() -> None:
+    """A shell starts background jobs with SIGINT ignored; Dagster then ignores SIGTERM too, and so does every child."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
     (workspace.root / "mlflow").mkdir(exist_ok=True)
     logs = workspace.root / "logs"
     logs.mkdir(exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as by Ctrl-C: nothing is left running
     running = [_start(name, command, workspace, logs) for name, command in commands(workspace).items()]
     try:
         for name, (port, path) in pages.items():

@@ -135,7 +135,7 @@ def _line_folds(study: Study, divisions: Sequence[Folds], within_environment: bo
 def _without(study: Study, whole: TrainingSet, members: Sequence[str], replicate: int, fold: int,
              stands_for: Mapping[str, tuple[str, str]] | None = None, left_out: Sequence[str] = ()) -> Iterator[Split]:
     """The lines `members` scored from line means that hold neither them nor `left_out`."""
-    means = whole.means.filter(pl.col("line_id").is_in(whole.genotypes.lines))
+    means = whole.means
     held_out = pl.col("line_id").is_in([*members, *left_out])
     observed = means.filter(pl.col("line_id").is_in(members)).select(
         "line_id", "trait", pl.lit(None, pl.String).alias("environment"), observed="mean",
@@ -201,8 +201,10 @@ def _places(study: Study, column: str) -> Iterator[Split]:
 
 def _families(study: Study) -> Iterator[Split]:
     whole = study.training_set(study.line_means)
-    for fold, members in enumerate(study.large_families().values()):
-        yield from _without(study, whole, members, 0, fold)
+    for fold, (family, members) in enumerate(study.large_families().items()):
+        # its lines without genotypes would teach through the pedigree
+        left_out = [line for line, own in study.families.items() if own == family]
+        yield from _without(study, whole, members, 0, fold, left_out=left_out)
 
 
 def _hybrids(study: Study, replicates: int) -> Iterator[Split]:
@@ -213,7 +215,8 @@ def _hybrids(study: Study, replicates: int) -> Iterator[Split]:
     for replicate in range(replicates):
         for fold, left_out in enumerate(fold_members(random_folds(parents, replicate, clones=study.clones))):
             members = [line for line in lines if set(study.parents[line]) & set(left_out)]
-            yield from _without(study, whole, members, replicate, fold, left_out=left_out)
+            offspring = [line for line, own in study.parents.items() if set(own) & set(left_out)]
+            yield from _without(study, whole, members, replicate, fold, left_out=[*left_out, *offspring])
 
 
 def _scored_cells(line_means: pl.DataFrame) -> pl.DataFrame:

@@ -91,9 +91,10 @@ def published_notices(main: AssetStore) -> list[Notice]:
     seasons = main.published()
     for season in reversed(seasons):
         for record in main.records(season).values():
-            if any(name.startswith("landing/") for name in record.inputs):
-                continue
+            inspected = any(name.startswith("landing/") for name in record.inputs)
             for kept in record.extra.get("notices", []):
+                if inspected and not kept["code"].startswith("weather_"):
+                    continue  # windows of weather are made in the run alone
                 notice = Notice(**{**kept, "examples": tuple(kept["examples"])})
                 own = notice if season == seasons[-1] else replace(notice, message=f"season {season}: {notice.message}")
                 said.setdefault((notice.code, notice.message), own)

@@ -21,6 +21,7 @@ import polars as pl
 
 import genomic_platform
 from genomic_platform.errors import NotAvailable, StoreError, StoreUnavailable
+from genomic_platform.stores.lock import exclusive
 from genomic_platform.stores.pyfunc import load_fitted
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _LONGEST_PARAM = 6000
 _HTTP_RETRIES = 2  # retrying is the caller's: Dagster waits between tries without holding a step for minutes
 _TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+_CREATING_S = 120  # for another process to create the tables of a new workspace
 _connecting = threading.Lock()
 T = TypeVar("T", covariant=True)
 
@@ -174,10 +176,13 @@ class ModelRegistry:
 
     def _client(self) -> MlflowClient:
         from mlflow import MlflowClient
-        with _connecting:  # two threads at once would both create the tables
-            if self._connected is None:
-                if self.tracking_uri.startswith("sqlite:///"):
-                    Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with _connecting:  # two threads or processes at once would both create the tables
+            if self._connected is None and self.tracking_uri.startswith("sqlite:///"):
+                folder = Path(self.tracking_uri.removeprefix("sqlite:///")).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                with exclusive(folder / ".connecting", _CREATING_S):
+                    self._connected = MlflowClient(self.tracking_uri, self.tracking_uri)
+            elif self._connected is None:
                 self._connected = MlflowClient(self.tracking_uri, self.tracking_uri)
             return self._connected
 

@@ -13,7 +13,9 @@ from genomic_platform.errors import ProgramError
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.models.evaluate import SCHEMES, evaluate, predictions
 from genomic_platform.models.folds import cell_folds, parents_seen
+from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.splits import Split, Study, check_scheme, splits
+from genomic_platform.schemas.pedigree import PEDIGREE
 from genomic_platform_tests.support.nested_association import NestedDesign, NestedPanel, nested_panel
 
 
@@ -130,3 +132,22 @@ def test_what_a_scheme_needs_is_said(study: Study) -> None:
             ("hybrid", {"parents": {}}, "give the columns parent_1 and parent_2 in lines.csv")):
         with pytest.raises(ProgramError, match=said):
             check_scheme(replace(study, **lacking), scheme)
+
+
+@pytest.mark.parametrize("scheme", ["cv1", "cv00", "family", "forward"])
+def test_lines_without_genotypes_train_through_the_pedigree(panel: NestedPanel, scheme: str) -> None:
+    """As they do where the model is deployed; those of a family left out do not."""
+    lines = panel.genotypes.lines
+    genotyped = panel.genotypes.select(None, [line for i, line in enumerate(lines) if i % 3])
+    pedigree = PEDIGREE.conform(pl.DataFrame(
+        [(line, *panel.parents.get(line, (None, None)), 1.0) for line in lines], PEDIGREE.schema, orient="row"))
+    study = Study(genotyped, vanraden(genotyped).matrix_NN, panel.line_means, "blue", "errors",
+                  ("2019", "2020", "2021"), panel.families, panel.parents, pedigree=pedigree)
+    for split in splits(study, scheme, replicates=1):
+        others = set(_trained(split)) - set(genotyped.lines)
+        assert others
+        if scheme == "family":
+            (family,) = {study.families[line] for line in split.observed["line_id"]}
+            assert not {line for line in others if study.families[line] == family}
+    learnt, without = split.training_set, replace(split.training_set, pedigree=None)
+    assert not GenomicBlup().fit_values(learnt).equals(GenomicBlup().fit_values(without))

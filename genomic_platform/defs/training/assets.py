@@ -75,7 +75,7 @@ def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: Gen
                  pedigree: pl.DataFrame) -> FittedCandidate:
     """Genomic BLUP (VanRaden relationship, REML) fitted on everything known, with values of all known lines."""
     return _fit(season, "genomic_blup", known_at(season, training_set, genotype_panel, genotype_qc,
-                                                 relationship_matrix, environment_features))
+                                                 relationship_matrix, environment_features, pedigree))
 
 
 @season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),

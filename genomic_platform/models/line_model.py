@@ -101,9 +101,7 @@ class FittedLineModel:
 
         Raises ValueError for another number of markers.
         """
-        if dosage_NM.ndim != 2 or dosage_NM.shape[1] != self.n_markers:
-            raise ValueError(f"dosages have shape {dosage_NM.shape}; expected (lines, {self.n_markers})")
-        return markers.centred(dosage_NM, self.frequencies_M) @ self.effects_MT
+        return markers.breeding_values(dosage_NM, self.frequencies_M, self.effects_MT)
 
     def explain(self, genotypes: GenotypeTable | None = None, top: int = 10) -> pl.DataFrame:
         """Marker effects on the breeding value, or each line's `top` largest contributions to it."""

@@ -91,6 +91,16 @@ def centred(dosage: np.ndarray, frequencies_M: np.ndarray) -> np.ndarray:
     return np.where(dosage < 0, 0.0, dosage - 2 * frequencies_M)
 
 
+def breeding_values(dosage_NM: np.ndarray, frequencies_M: np.ndarray, effects_MT: np.ndarray) -> np.ndarray:
+    """Σ over markers of (dosage − 2p) × effect, float64 (N, T); missing (−1) at 2p.
+
+    Raises ValueError for another number of markers.
+    """
+    if dosage_NM.ndim != 2 or dosage_NM.shape[1] != len(frequencies_M):
+        raise ValueError(f"dosages have shape {dosage_NM.shape}; expected (lines, {len(frequencies_M)})")
+    return centred(dosage_NM, frequencies_M) @ effects_MT
+
+
 def marker_sums(panel: GenotypeTable, frequencies_M: np.ndarray, weights_NT: np.ndarray) -> np.ndarray:
     """Σ over lines of (dosage − 2p) × weight, shape (M, T), a block of markers at a time."""
     sums_MT = np.empty((panel.n_variants, weights_NT.shape[1]))

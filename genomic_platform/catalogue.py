@@ -5,7 +5,6 @@ from __future__ import annotations
 from genomic_platform.genotypes.merging.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
-from genomic_platform.program import RECIPES
 from genomic_platform.schemas import genotypes, pedigree, phenotypes, predictions
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 
@@ -19,9 +18,16 @@ TABLES = (
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
 )
 
+CANDIDATE = FolderCodec(FittedCandidate.load, circumstances=("run.json", COST))
+
+#: But for candidates: which recipes a programme has is its own choice.
 ASSETS: dict[str, Codec] = {
     **{contract.name: TableCodec(contract) for contract in TABLES},
     "genotype_batch": FolderCodec(GenotypeBatches.open),
     "genotype_panel": FolderCodec(GenotypeTable.open),
-    **{recipe: FolderCodec(FittedCandidate.load, circumstances=("run.json", COST)) for recipe in RECIPES},
 }
+
+
+def codec_of(asset: str) -> Codec:
+    """How an asset is stored; a name that is no asset's is a recipe's, whose candidates lie under it."""
+    return ASSETS.get(asset, CANDIDATE)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from genomic_platform.program import Trait
 
 
+#: Columns of REGISTERED_MODEL that say which fitted candidate a trait's champion is.
+CHAMPION = ("recipe", "trained_through", "model_version")
+
+
 def champions(decisions: pl.DataFrame,
               read: Callable[[str, str, str], FittedCandidate]) -> dict[str, FittedCandidate]:
     """Trait → its champion after `decisions` (contract REGISTERED_MODEL).
@@ -26,8 +30,7 @@ def champions(decisions: pl.DataFrame,
     ----------
     read : (recipe, season trained through, model version) → the candidate fitted then; called once for each.
     """
-    keys = {row["trait"]: (row["recipe"], row["trained_through"], row["model_version"])
-            for row in decisions.iter_rows(named=True)}
+    keys = {trait: tuple(key) for trait, *key in decisions.select("trait", *CHAMPION).iter_rows()}
     fitted = {key: read(*key) for key in sorted(set(keys.values()))}
     return {trait: fitted[key] for trait, key in keys.items()}
 

@@ -23,7 +23,7 @@ from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
 SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
 FILE = "program.toml"
-RECIPES = ("genomic_blup", "kernel")
+OWN_RECIPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 #: Sections of program.toml that results depend on.
 RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "weather", "index", "seed")
 
@@ -258,8 +258,13 @@ class ProgramFile(_Section):
     def _candidates(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("expected at least one candidate recipe")
-        if unknown := [c for c in value if c not in RECIPES]:
-            raise ValueError(f"unknown recipe {', '.join(unknown)}; expected some of {', '.join(RECIPES)}")
+        from genomic_platform.models.recipes import RECIPES
+
+        if unknown := [c for c in value if c not in RECIPES and not OWN_RECIPE.fullmatch(c)]:
+            raise ValueError(f"unknown recipe {', '.join(unknown)}; expected some of {', '.join(RECIPES)}, or your "
+                             "own as package.module:Class")
+        if len(set(value)) < len(value):
+            raise ValueError(f"a candidate is named twice: {', '.join(value)}; expected each once")
         return value
 
 

@@ -88,13 +88,19 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
     ------
     PredecessorRunning
         Another run of the programme is in progress.
+    ProgramError
+        A candidate cannot be loaded.
     """
     import dagster as dg
 
     from genomic_platform.definitions import build_definitions
     from genomic_platform.defs.partitions import field_season
+    from genomic_platform.defs.training.candidates import assets_of
     from genomic_platform.io_managers.versioned import resources_of
+    from genomic_platform.models.recipes import load_recipe
 
+    for recipe in program.file.candidates:
+        load_recipe(recipe)
     outcomes: list[SeasonRun] = []
     with (dg.DagsterInstance.from_config(str(workspace.dagster_home)) as instance,
           _alone(instance, workspace, program.name)):
@@ -103,10 +109,11 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         reporter = _Reporter(progress)
         definitions = build_definitions(resources_of(str(workspace.root)), {"console": reporter.logger()})
         job = definitions.resolve_job_def("train_season")
+        chosen = assets_of(program.file)
         for key in keys:
-            outcomes.append(_run(job, instance, key, reporter, force, continues))
+            outcomes.append(_run(job, chosen, instance, key, reporter, force, continues))
             if outcomes[-1].decisions_changed:
-                outcomes[-1] = _run(job, instance, key, reporter, False, continues or outcomes[-1].run_id)
+                outcomes[-1] = _run(job, chosen, instance, key, reporter, False, continues or outcomes[-1].run_id)
             if not outcomes[-1].published:
                 break
     return outcomes
@@ -135,8 +142,8 @@ def _in_progress(program: str, runs: Sequence[dg.DagsterRun]) -> str:
             "wait for it, or cancel it in the Dagster UI")
 
 
-def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, key: FieldSeason, reporter: _Reporter,
-         force: bool, continues: str | None) -> SeasonRun:
+def _run(job: dg.JobDefinition, chosen: Sequence[dg.AssetKey], instance: dg.DagsterInstance, key: FieldSeason,
+         reporter: _Reporter, force: bool, continues: str | None) -> SeasonRun:
     from genomic_platform.defs.season_asset import FORCE_TAG
     from genomic_platform.io_managers.versioned import CONTINUES_TAG, PID_TAG
 
@@ -145,7 +152,7 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, key: FieldSeason, 
             LOCATION_TAG[0]: LOCATION_TAG[1]} | (
         {FORCE_TAG: "true"} if force else {}) | ({CONTINUES_TAG: continues} if continues else {})
     result = job.execute_in_process(instance=instance, partition_key=key.key, raise_on_error=False, tags=tags,
-                                    run_config={"loggers": {"console": {}}})
+                                    asset_selection=chosen, run_config={"loggers": {"console": {}}})
     errors = {str(e.step_failure_data.user_failure_data.metadata["error"].value) for e in result.all_events
               if e.is_step_failure and e.step_failure_data.user_failure_data
               and "error" in e.step_failure_data.user_failure_data.metadata}

@@ -2,19 +2,26 @@
 
 Declared beside the graph, since the functions that compute know nothing of columns of other rooms. A column that is not
 named here is made in its table, such as a decision's reasons. A test holds every name against the contracts.
+`candidate.x` is the column x of every candidate's values, which come from what its recipe learns from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import dagster as dg
 
+from genomic_platform.known import learnt_from
 from genomic_platform.schemas.phenotypes import DAILY_WEATHER
 
-_FIT = ("training_set.mean", "training_set.error_variance", "relationship_matrix.relationship")
+#: Any recipe of a programme's candidates.
+CANDIDATE = "candidate"
+_FIT = ("training_set.mean", "training_set.error_variance", "relationship_matrix.relationship", "pedigree.parent_1",
+        "pedigree.parent_2", "line_records.family", "line_means.centred")
 _VALUES = {"line_id": ("training_set.line_id", "relationship_matrix.line_id"), "trait": ("training_set.trait",),
            "breeding_value": _FIT, "breeding_value_reliability": _FIT, "genotypic_value": _FIT,
            "genotypic_value_reliability": _FIT, "phenotyped": ("training_set.line_id",)}
-_BOTH = {name: (f"genomic_blup.{name}", f"kernel.{name}") for name in _VALUES}
+_OF_CHAMPION = {name: (f"{CANDIDATE}.{name}",) for name in _VALUES}
 
 #: Asset → column → columns it comes from, `asset.column`.
 COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -37,9 +44,7 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "population_structure": {"line_id": ("relationship_matrix.line_id",), "score": (
         "relationship_matrix.relationship",), "variance_share": ("relationship_matrix.relationship",)},
     "pedigree": {name: (f"line_records.{name}",) for name in ("line_id", "parent_1", "parent_2", "inbreeding")},
-    "genomic_blup": {name: (*origins, "pedigree.parent_1", "pedigree.parent_2") if origins == _FIT else origins
-                     for name, origins in _VALUES.items()},
-    "kernel": _VALUES,
+    CANDIDATE: _VALUES,
     "forward_predictions": {**{name: (f"line_means.{name}",) for name in (
         "trait", "season", "line_id", "environment")}, "family": ("line_records.family",),
         "observed": ("line_means.centred",)},
@@ -55,10 +60,10 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "registered_model": {"trait": ("model_comparison.trait",), "recipe": (
         "recipe_differences.challenger", "recipe_differences.passes", "model_comparison.r_mean"),
         "challenger": ("model_comparison.recipe", "model_comparison.r_mean"),
-        "decision": ("recipe_differences.passes", "genomic_blup.genotypic_value", "kernel.genotypic_value"),
+        "decision": ("recipe_differences.passes", "candidate.genotypic_value"),
         "n_train": ("training_set.line_id",),
         "reasons": ("recipe_differences.difference", "recipe_differences.lower", "model_comparison.r_mean")},
-    "breeding_values": _BOTH | {"trait": (*_BOTH["trait"], "registered_model.recipe")},
+    "breeding_values": _OF_CHAMPION | {"trait": (*_OF_CHAMPION["trait"], "registered_model.recipe")},
     "selection_index": {"line_id": ("breeding_values.line_id",), "rank": ("breeding_values.genotypic_value",),
                         "index": ("breeding_values.genotypic_value", "breeding_values.breeding_value"),
                         "index_reliability": ("breeding_values.genotypic_value_reliability",
@@ -77,10 +82,28 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def column_lineage(asset: str) -> dict[str, dg.TableColumnLineage]:
-    """Metadata of a step of this asset; nothing for one whose columns come from no other table."""
-    if asset not in COLUMNS:
+def column_lineage(asset: str, candidates: Iterable[str]) -> dict[str, dg.TableColumnLineage]:
+    """Metadata of a step of this asset; nothing for one whose columns come from no other table.
+
+    Parameters
+    ----------
+    candidates : recipes of the programme.
+    """
+    own = origins_of_candidate(asset) if asset in candidates else COLUMNS.get(asset)
+    if own is None:
         return {}
     return {"dagster/column_lineage": dg.TableColumnLineage({
-        column: [dg.TableColumnDep(*origin.split(".")) for origin in origins]
-        for column, origins in COLUMNS[asset].items()})}
+        column: [dg.TableColumnDep(source, name) for origin in origins
+                 for source, name in _sources(origin, candidates)] for column, origins in own.items()})}
+
+
+def origins_of_candidate(recipe: str) -> dict[str, tuple[str, ...]]:
+    """Column of a recipe's values → columns it comes from."""
+    learnt = learnt_from([recipe])
+    return {column: tuple(origin for origin in origins if origin.split(".")[0] in learnt)
+            for column, origins in COLUMNS[CANDIDATE].items()}
+
+
+def _sources(origin: str, candidates: Iterable[str]) -> list[tuple[str, str]]:
+    asset, column = origin.split(".")
+    return [(recipe, column) for recipe in candidates] if asset == CANDIDATE else [(asset, column)]

@@ -37,7 +37,7 @@ from dagster_shared.error import SerializableErrorInfo
 from genomic_platform.defs.failures import refuse_retries
 from genomic_platform.errors import GenomicPlatformError, StoreUnavailable
 from genomic_platform.executors.devices import Device, ListingFailed, list_devices
-from genomic_platform.executors.leases import Busy, DeviceRequest, HeldLease, Impossible, LeaseBook
+from genomic_platform.executors.leases import CANDIDATE_TAG, Busy, DeviceRequest, HeldLease, Impossible, LeaseBook
 from genomic_platform.io_managers.versioned import TURN_SECONDS, WORKER_TAG
 from genomic_platform.program import FieldSeason
 from genomic_platform.settings import Settings, read_settings, step_environment, visible_devices
@@ -86,7 +86,7 @@ class StepProcesses(StepHandler):
             yield self._refused(step_handler_context, step, str(error), again=isinstance(error, OSError))
 
     def _try(self, context: StepHandlerContext, step: IStepContext) -> Iterator[DagsterEvent]:
-        request = DeviceRequest.from_tags(context.step_tags[step.step.key])
+        request = self.request(context.dagster_run, context.step_tags[step.step.key])
         outcome = self._lease(context, step, request)
         if isinstance(outcome, Impossible) and self._gpu_missing == "cpu":
             reason = f"{outcome.reason}; setting gpu_missing lets it compute on the CPU"
@@ -100,6 +100,13 @@ class StepProcesses(StepHandler):
             yield from self._start(context, step, outcome, "")
         else:
             yield from self._waits(context, step, outcome)
+
+    def request(self, run: dg.DagsterRun, tags: Mapping[str, str]) -> DeviceRequest:
+        """What a step with these tags asks for in this run."""
+        program, recipe = _program(run), tags.get(CANDIDATE_TAG)
+        if program and recipe and recipe not in self._workspace.program(program).file.candidates:
+            return DeviceRequest()  # the step only says that it fits nothing
+        return DeviceRequest.from_tags(tags)
 
     def _lease(self, context: StepHandlerContext, step: IStepContext,
                request: DeviceRequest) -> HeldLease | Impossible | Busy:

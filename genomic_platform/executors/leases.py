@@ -22,6 +22,8 @@ from genomic_platform.errors import ProgramError
 from genomic_platform.executors.devices import Device
 
 COUNT_TAG, MEMORY_TAG, SHARED_TAG = (f"genomic_platform/{name}" for name in ("gpus", "gpu_memory_gib", "gpu_shared"))
+#: The recipe a step fits: it asks for a card only where it is a candidate of the programme.
+CANDIDATE_TAG = "genomic_platform/candidate"
 _BOOK_SECONDS = 30.0
 
 

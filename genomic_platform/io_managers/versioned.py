@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import codec_of
 from genomic_platform.defs.failures import as_failure
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.program import FieldSeason
@@ -78,7 +78,9 @@ class VersionedIOManager(dg.ConfigurableIOManager):  # type: ignore[type-arg]
         branch = run_branch(context.step_context.dagster_run)
         return AssetStore(store, season.program, branch if branch in store.branches() else MAIN)
 
-    def handle_output(self, context: dg.OutputContext, obj: AssetRecord) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: AssetRecord | None) -> None:
+        if obj is None:
+            return  # a step that made nothing, or sealed what it made
         self._assets(context, FieldSeason.from_key(context.partition_key)).seal(obj)
         shutil.rmtree(_workspace(self.root).checkpoints(obj.fingerprint), ignore_errors=True)  # safe now
 
@@ -86,7 +88,7 @@ class VersionedIOManager(dg.ConfigurableIOManager):  # type: ignore[type-arg]
         season = FieldSeason.from_key(context.partition_key)
         asset = context.asset_key.path[-1]
         try:
-            return self._assets(context, season).read(asset, season.season, ASSETS[asset])
+            return self._assets(context, season).read(asset, season.season, codec_of(asset))
         except GenomicPlatformError as error:
             step = context.step_context
             raise as_failure(error, step.instance, step.dagster_run) from error

@@ -10,26 +10,20 @@ from pathlib import Path
 
 import polars as pl
 
-from genomic_platform.errors import InputError, Problem
-from genomic_platform.genotypes.kinship.relationship_table import relationship_array
-from genomic_platform.genotypes.quality.qc import apply_qc
+from genomic_platform.errors import InputError, Problem, ProgramError
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.circumstances import circumstances
+from genomic_platform.models.line_model import RUN
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.provenance import Provenance
 from genomic_platform.models.recipes import load_fitted, load_recipe
 from genomic_platform.schemas.predictions import VALUES
 
+#: What a model's summary says of every trait.
+NEEDED = ("status", "n_train", "genetic_sd")
 PROVENANCE, COST = "provenance.json", "cost.json"
 _UNKNOWN = Problem("model", "a record of what it was trained on", "none: it was saved by an earlier version",
                    "run the seasons again: genomic-platform run DIR --force", field=PROVENANCE)
-
-
-def training_set_of(season: str, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-                    relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
-                    pedigree: pl.DataFrame | None = None) -> TrainingSet:
-    """What a model may learn from at the season, from the season's tables as they are stored."""
-    return TrainingSet(season, training_set, apply_qc(genotype_panel, genotype_qc),
-                       relationship_array(relationship_matrix), environment_features, pedigree)
 
 
 def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str, str], device: str = "cpu",
@@ -37,9 +31,31 @@ def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str
     """Fit a recipe, and have the values it gives of all known lines; `units` of the traits are kept with it."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     model = load_recipe(recipe).fit(known, seed=seed, device=device, checkpoint=checkpoint)
-    values = model.predict(known.genotypes, known.environment_features)
+    values = _sound(recipe, known, model, model.predict(known.genotypes, known.environment_features))
     cost = {"wall_seconds": time.perf_counter() - wall_s, "cpu_seconds": time.process_time() - cpu_s}
     return FittedCandidate(model, values, Provenance.of(recipe, known, units), cost)
+
+
+def _sound(recipe: str, known: TrainingSet, model: FittedModel, values: pl.DataFrame) -> pl.DataFrame:
+    """The values, if the model says what the platform needs of it; a recipe of one's own may not.
+
+    Raises
+    ------
+    ProgramError : a summary or values that are not as `protocol` has them; everything that is wrong is named.
+    """
+    said = model.summary()
+    faults = [f"summary() of {trait} lacks {', '.join(missing)}" for trait in known.traits
+              if (missing := [name for name in NEEDED if name not in said.get(trait, {})])]
+    faults += [f"values: {fault}" for fault in VALUES.faults(values)]
+    if not faults:
+        pairs = values.filter(pl.col("environment").is_null()).select("line_id", "trait").n_unique()
+        wanted = known.genotypes.n_lines * len(known.traits)
+        faults = [f"values of {pairs} lines × traits, expected {wanted}: every line of the panel and trait of the "
+                  "training set"] if pairs != wanted else []
+    if faults:
+        raise ProgramError(f"recipe '{recipe}': {'; '.join(faults)}; repair: follow the protocol in "
+                           "genomic_platform/models/protocol.py")
+    return values
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,8 @@ class FittedCandidate:
     def save(self, folder: Path) -> None:
         (folder / "model").mkdir()
         self.model.save(folder / "model")
+        if not (run := folder / "model" / RUN).is_file():  # a model of a programme's own need not keep it
+            run.write_text(json.dumps(circumstances(), sort_keys=True, indent=1) + "\n")
         VALUES.write(self.values, folder / "values.parquet")
         (folder / COST).write_text(json.dumps(self.cost) + "\n")
         if self.provenance is not None:

@@ -56,6 +56,21 @@ class FittedModel(Protocol):
         """Name of the recipe that was trained."""
         ...
 
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """Traits it gives values of, in the order of `values_from_dosages`."""
+        ...
+
+    @property
+    def n_markers(self) -> int:
+        """Markers it was trained on."""
+        ...
+
+    def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
+        """Breeding values, float64 (N, T), of int8 dosages in the training panel's marker order (missing −1): what
+        the model does away from the platform, as MLflow's generic Python model."""
+        ...
+
     def predict(self, genotypes: GenotypeTable, environments: pl.DataFrame | None = None) -> pl.DataFrame:
         """Values for every line of `genotypes` and every trait (contract VALUES).
 
@@ -69,11 +84,13 @@ class FittedModel(Protocol):
         ...
 
     def summary(self) -> dict[str, dict[str, float | int | str]]:
-        """Per trait: n_train, variance components, heritability of the line mean and whatever a reader wants logged."""
+        """Per trait: `status` (`fitted`, or why not), `n_train` genotyped lines, `genetic_sd` (trait's unit; the index
+        weighs by it), and whatever else a reader wants logged, such as components."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write the model to an empty folder: equal parameters, equal bytes."""
+        """Write the model to an empty folder: equal parameters, equal bytes. model.json holds `class`, a
+        `module:Class` whose `load` reads it."""
         ...
 
     @classmethod

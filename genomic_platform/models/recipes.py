@@ -1,16 +1,4 @@
-"""Recipes by name, and reading back a fitted model of any of them. `evaluate` takes a class of one's own as well.
-
-    genomic_blup             GBLUP
-    kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
-    bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one
-    bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
-    reaction_norm            lines × environments in a single stage, environment covariates where there are any
-    family_blup              GBLUP whose marker effects differ between families, their correlation by REML
-    marker_network           GBLUP and a network over all markers, kept where it helps lines it has not seen
-    convolutional_network    the same with features of neighbouring markers only, window by window
-    graph_network            the same on a line's scores and those of its nearest relatives
-    package.module:Class     a programme's own recipe, made without arguments
-"""
+"""Recipes by name, and reading back a fitted model of any of them. One's own are named `package.module:Class`."""
 
 from __future__ import annotations
 
@@ -18,22 +6,58 @@ import hashlib
 import importlib
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
 
 _HERE = "genomic_platform.models"
-#: Name → `module:Class`, imported when it is asked for: no recipe waits for another's packages.
-RECIPES: dict[str, str] = {
-    "genomic_blup": f"{_HERE}.genomic_blup:GenomicBlup", "kernel": f"{_HERE}.kernel:Kernel",
-    "family_blup": f"{_HERE}.family_blup:FamilyBlup",
-    "reaction_norm": f"{_HERE}.mixed.reaction_norm_recipe:ReactionNormRecipe",
-    "bayes_b": f"{_HERE}.bayes.recipe:BayesB", "bayes_c_pi": f"{_HERE}.bayes.recipe:BayesCPi",
-    "bayes_r": f"{_HERE}.bayes.recipe:BayesR", "bayesian_lasso": f"{_HERE}.bayes.recipe:BayesianLasso",
-    "marker_network": f"{_HERE}.networks.marker_network:MarkerNetwork",
-    "convolutional_network": f"{_HERE}.networks.convolutional_network:ConvolutionalNetwork",
-    "graph_network": f"{_HERE}.networks.graph_network:GraphNetwork",
+
+
+class BuiltIn(NamedTuple):
+    """A recipe of the platform's.
+
+    Attributes
+    ----------
+    path : `module:Class`, imported when it is asked for: no recipe waits for another's packages.
+    said : what it is, in a line.
+    learns : what it learns from besides what every recipe does: `pedigree`, `families` or `line_means` of TrainingSet.
+    on_a_card : a graphics card makes it faster.
+    """
+
+    path: str
+    said: str
+    learns: tuple[str, ...] = ()
+    on_a_card: bool = False
+
+
+RECIPES: dict[str, BuiltIn] = {
+    "genomic_blup": BuiltIn(f"{_HERE}.genomic_blup:GenomicBlup", "GBLUP, VanRaden relationship, REML", ("pedigree",)),
+    "kernel": BuiltIn(f"{_HERE}.kernel:Kernel", "Gaussian kernel, bandwidth by restricted likelihood"),
+    "family_blup": BuiltIn(
+        f"{_HERE}.family_blup:FamilyBlup",
+        "GBLUP whose marker effects differ between families, their correlation by REML", ("families",)),
+    "reaction_norm": BuiltIn(
+        f"{_HERE}.mixed.reaction_norm_recipe:ReactionNormRecipe",
+        "Lines × environments in a single stage, environment covariates where there are any", ("line_means",)),
+    "bayes_b": BuiltIn(f"{_HERE}.bayes.recipe:BayesB",
+                       "Bayesian regression: some markers have an effect, each a variance of its own"),
+    "bayes_c_pi": BuiltIn(f"{_HERE}.bayes.recipe:BayesCPi",
+                          "Bayesian regression: some markers have an effect, all one variance"),
+    "bayes_r": BuiltIn(f"{_HERE}.bayes.recipe:BayesR",
+                       "Bayesian regression: marker effects of four sizes, one of them 0"),
+    "bayesian_lasso": BuiltIn(f"{_HERE}.bayes.recipe:BayesianLasso",
+                              "Bayesian regression: every marker an effect, most near 0"),
+    "marker_network": BuiltIn(
+        f"{_HERE}.networks.marker_network:MarkerNetwork",
+        "GBLUP and a network over all markers, kept where it helps lines it has not seen", on_a_card=True),
+    "convolutional_network": BuiltIn(
+        f"{_HERE}.networks.convolutional_network:ConvolutionalNetwork",
+        "GBLUP and a network over features of neighbouring markers, window by window", on_a_card=True),
+    "graph_network": BuiltIn(
+        f"{_HERE}.networks.graph_network:GraphNetwork",
+        "GBLUP and a network over a line's scores and those of its nearest relatives", on_a_card=True),
 }
 
 
@@ -44,7 +68,8 @@ def load_recipe(name: str) -> Model:
     ------
     ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`.
     """
-    recipe = _find(RECIPES.get(name, name), f"recipe '{name}'")()
+    path = RECIPES[name].path if name in RECIPES else name
+    recipe = _find(path, f"recipe '{name}'")()
     missing = [need for need in ("name", "code_version", "fit") if not hasattr(recipe, need)]
     if missing:
         raise ProgramError(f"recipe '{name}': expected the attributes name, code_version and fit; missing "

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import ASSETS, CANDIDATE, codec_of
 from genomic_platform.champions import champions, index_goals
 from genomic_platform.errors import NotAvailable, ProgramError
-from genomic_platform.program import RECIPES, Program
+from genomic_platform.program import Program
 from genomic_platform.results.report import published_assets
-from genomic_platform.stores.assets import AssetStore
+from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.stores.decisions import standing
 from genomic_platform.stores.protocol import MIGRATED_FROM
 from genomic_platform.workspace import Workspace
@@ -105,7 +105,7 @@ def _champions(main: AssetStore, season: str) -> dict[str, FittedCandidate]:
 
 def _reader(main: AssetStore) -> Callable[[str, str, str], FittedCandidate]:
     """Reads a candidate as it was decided on: (recipe, season trained through, model version)."""
-    return lambda recipe, trained, version: main.holding(recipe, trained, version).read(recipe, trained, ASSETS[recipe])
+    return lambda recipe, trained, version: main.holding(recipe, trained, version).read(recipe, trained, CANDIDATE)
 
 
 def standing_values(main: AssetStore, season: str, units: Mapping[str, str]) -> pl.DataFrame:
@@ -145,11 +145,14 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     """
     from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 
-    if asset not in ASSETS:
-        raise ProgramError(f"no asset {asset}; expected one of {', '.join(sorted(ASSETS))}")
     main = published_assets(program, workspace)
     main = main.at(full_commit(main, commit)) if commit else main
-    value = main.read(asset, _season(main, season), ASSETS[asset])
+    label = _season(main, season)
+    is_candidate = asset not in ASSETS and main.record(asset, label) is not None
+    if asset not in ASSETS and not is_candidate:
+        named = sorted({*ASSETS, *main.records(label)} - {RELEASE})
+        raise ProgramError(f"no asset {asset} in season {label}; expected one of {', '.join(named)}")
+    value = main.read(asset, label, codec_of(asset))
     if asset == "genotype_batch":
         return pl.DataFrame({"batch": name, "line_id": line} for name, t in value.tables.items() for line in t.lines)
     if asset == "genotype_panel":
@@ -157,7 +160,7 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     if asset == "relationship_matrix":
         lines = value["line_id"].to_list()
         return value.select("line_id").hstack(pl.DataFrame(relationship_array(value), schema=lines))
-    if asset in RECIPES:
+    if is_candidate:
         return value.model.explain()
     return value
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import codec_of
 from genomic_platform.errors import NotAvailable
 from genomic_platform.models.line_model import RUN
 from genomic_platform.models.scores import correlation
@@ -77,7 +77,7 @@ class _Release:
     def read(self, asset: str, season: str | None = None) -> Any:
         key = (asset, season or self.season)
         if key not in self._read:
-            self._read[key] = self.view.read(*key, ASSETS[asset])
+            self._read[key] = self.view.read(*key, codec_of(asset))
         return self._read[key]
 
     def history(self, asset: str) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import polars as pl
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import NotAvailable, ProgramError
-from genomic_platform.program import RECIPES, Program
+from genomic_platform.program import Program
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.workspace import Workspace
@@ -136,5 +136,5 @@ def _candidate_scores(compared: pl.DataFrame, trait: str, season: str) -> dict[s
     """Per recipe its fold score (where the trait was first met) and its forward score of the season."""
     own = compared.filter(pl.col("trait") == trait, pl.col("season") == season)
     scores = {(r["recipe"], r["scheme"]): r["r_mean"] for r in own.to_dicts()}
-    return {recipe: {scheme: scores.get((recipe, scheme)) for scheme in ("cv1", "forward")} for recipe in RECIPES
-            if recipe in set(own["recipe"])}
+    return {recipe: {scheme: scores.get((recipe, scheme)) for scheme in ("cv1", "forward")}
+            for recipe in own["recipe"].unique(maintain_order=True)}

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import CANDIDATE
 from genomic_platform.errors import NotAvailable
-from genomic_platform.models.candidate import FittedCandidate, fit_candidate, training_set_of
+from genomic_platform.known import known_at
+from genomic_platform.models.candidate import FittedCandidate, fit_candidate
 from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.line_model import RUN
 from genomic_platform.program import Program, ProgramFile
 from genomic_platform.results.report import published_assets
-from genomic_platform.stores.assets import RELEASE, AssetStore, FolderCodec, folder_digest
+from genomic_platform.stores.assets import RELEASE, AssetStore, folder_digest
 from genomic_platform.version import code_version
 from genomic_platform.workspace import Workspace
 
@@ -57,17 +58,11 @@ def reproduce(program: Program, workspace: Workspace, trait: str, version: int) 
     recipe, season, commit = found[0]["recipe"], found[0]["season"], found[0]["commit"]
     view = main.at(commit)
     settings = ProgramFile.model_validate(tomllib.loads(view.settings(season).decode()))
-    tables = [view.read(asset, season, ASSETS[asset]) for asset in (
-        "training_set", "genotype_panel", "genotype_qc", "relationship_matrix", "environment_features")]
-    if view.record("pedigree", season):  # releases of earlier versions have none
-        tables.append(view.read("pedigree", season, ASSETS["pedigree"]))
-    again = fit_candidate(recipe, training_set_of(season, *tables), settings.seed, settings.units)
-    then: FittedCandidate = view.read(recipe, season, ASSETS[recipe])
-    codec = ASSETS[recipe]
-    assert isinstance(codec, FolderCodec)
+    again = fit_candidate(recipe, known_at(view, season, [recipe]), settings.seed, settings.units)
+    then: FittedCandidate = view.read(recipe, season, CANDIDATE)
     with tempfile.TemporaryDirectory() as folder:
         again.save(Path(folder))
-        same = folder_digest(Path(folder), codec.circumstances) == found[0]["model_version"]
+        same = folder_digest(Path(folder), CANDIDATE.circumstances) == found[0]["model_version"]
     return Reproduced(recipe, season, commit, same, _largest_difference(then.values, again.values),
                       _differs(view, program, recipe, season))
 

@@ -184,6 +184,12 @@ class AssetStore:
             if stale.path not in paths:
                 self.store.remove(self.ref, stale.path)
 
+    def keep_only(self, season: str, assets: Collection[str], codec: Codec) -> None:
+        """Stage the removal of every asset of the season but these and its release; `codec` : of those removed."""
+        for name in self.records(season).keys() - {*assets, RELEASE}:
+            self._keep_only(codec.paths(self._prefix(name, season)), ())
+            self.store.remove(self.ref, self._record_path(name, season))
+
     def seal(self, record: AssetRecord) -> None:
         """Write the asset's record: from now on it exists on this branch."""
         text = json.dumps(asdict(record), sort_keys=True, indent=1, ensure_ascii=False)

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import polars as pl
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import ASSETS, CANDIDATE
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.schemas.predictions import HAND_DECISIONS
 from genomic_platform.stores.assets import AssetStore
@@ -60,7 +60,7 @@ def roll_back(workspace: Workspace, program: str, trait: str, *, reason: str, wh
         if target["model_version"] == now["model_version"]:
             raise ProgramError(f"{trait}: version {to} is champion already; expected another; `report` shows them")
         fitted = main.holding(target["recipe"], target["trained_through"], target["model_version"])
-        model = fitted.read(target["recipe"], target["trained_through"], ASSETS[target["recipe"]]).model
+        model = fitted.read(target["recipe"], target["trained_through"], CANDIDATE).model
         row = {**target, "n_train": int(model.summary()[trait]["n_train"])}
         return _commit(workspace, main, row, trait=trait, action="rollback", decision="rollback", pin=True,
                        reason=reason, who=who)
@@ -81,7 +81,7 @@ def approve(workspace: Workspace, program: str, trait: str, *, reason: str, who:
                            reason=reason, who=who)
         record = main.record(now["proposed"], now["season"])
         assert record is not None, "a release holds every candidate"
-        model = main.read(now["proposed"], now["season"], ASSETS[now["proposed"]]).model
+        model = main.read(now["proposed"], now["season"], CANDIDATE).model
         row = {"recipe": now["proposed"], "trained_through": now["season"], "model_version": record.data_version,
                "n_train": int(model.summary()[trait]["n_train"])}
         decision = "refresh" if row["recipe"] == now["recipe"] else "replace"

@@ -5,10 +5,10 @@ The decision tables on `main` are the truth, so a kill after the merge loses not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import ASSETS, CANDIDATE
 from genomic_platform.errors import DecisionsChanged, NotAvailable
 from genomic_platform.landing.files import chain_digest
 from genomic_platform.links import dagster_run
@@ -47,8 +47,11 @@ def own_landing_digests(records: Mapping[str, AssetRecord]) -> dict[str, str]:
     return {kind: next(iter(versions)) for kind, versions in read.items()}
 
 
-def release_record(assets: AssetStore, season: str, run_id: str, settings: str) -> AssetRecord:
+def release_record(assets: AssetStore, season: str, candidates: Collection[str], run_id: str,
+                   settings: str) -> AssetRecord:
     """The record that makes a season published, from the records of all its assets.
+
+    What it held of a recipe that is no candidate any more is removed from the branch; earlier releases keep it.
 
     Raises
     ------
@@ -56,8 +59,10 @@ def release_record(assets: AssetStore, season: str, run_id: str, settings: str) 
         Assets are missing, older than their inputs, or made from landing files that changed in between: a partial
         selection stays unpublished.
     """
+    expected = (*ASSETS, *candidates)
+    assets.keep_only(season, expected, CANDIDATE)
     records = {name: r for name, r in assets.records(season).items() if name != RELEASE}
-    missing = [name for name in ASSETS if name not in records]
+    missing = [name for name in expected if name not in records]
     if missing:
         raise NotAvailable(f"season {season} is not published: this run's branch lacks {', '.join(missing)}; "
                            "repair: materialise the whole season (job train_season)")

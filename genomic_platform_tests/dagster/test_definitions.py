@@ -14,6 +14,7 @@ import pytest
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.partitions import field_season
+from genomic_platform.models.recipes import RECIPES
 from genomic_platform.stores.assets import TableCodec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +24,8 @@ GROUPS = {
                   "population_structure", "parentage"},
     "phenotypes": {"trial_records", "line_records", "pedigree", "daily_weather", "environment_records",
                    "environment_features", "line_means"},
-    "training": {"training_set", "genomic_blup", "kernel", "forward_predictions", "recipe_differences",
-                 "model_comparison"},
+    "training": {"training_set", "forward_predictions", "recipe_differences", "model_comparison"},
+    "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
     "monitoring": {"realised_accuracy", "drift_report"},
 }
@@ -51,7 +52,7 @@ def test_graph_has_the_assets_of_the_architecture_in_their_groups(specs: dict[st
     for name, spec in specs.items():
         found.setdefault(spec.group_name or "", set()).add(name)
     assert found == GROUPS
-    assert set(ASSETS) == set().union(*GROUPS.values()) - GROUPS["landing"] - {"season_release"}
+    assert set(ASSETS) == set().union(*GROUPS.values()) - GROUPS["landing"] - GROUPS["candidates"] - {"season_release"}
 
 
 def test_every_asset_says_what_it_is_and_is_partitioned_by_season(specs: dict[str, dg.AssetSpec]) -> None:
@@ -87,7 +88,7 @@ def test_the_release_waits_for_every_asset_and_blocking_check() -> None:
     while following:
         following = {p.to_user_string() for name in following for p in graph.get(dg.AssetKey(name)).parent_keys} - above
         above |= following
-    assert above == set(ASSETS) | GROUPS["landing"]
+    assert above == set(ASSETS) | GROUPS["landing"] | GROUPS["candidates"]
     specs = {key.name: graph.get_check_spec(key) for key in graph.asset_check_keys}
     blocking = {name for name, spec in specs.items() if spec.blocking}
     assert blocking == {"trial_records_schema", "no_duplicated_lines", "pedigree_schema", "one_mean_a_line",
@@ -103,7 +104,7 @@ def test_job_runs_the_whole_season_and_the_sensor_is_on() -> None:
     definitions = build_definitions()
     job = definitions.resolve_job_def("train_season")
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    assert selected == set(ASSETS) | {"season_release"}
+    assert selected == set(ASSETS) | GROUPS["candidates"] | {"season_release"}
     assert job.executor_def == dg.in_process_executor
     (sensor,) = definitions.sensors or ()
     assert isinstance(sensor, dg.SensorDefinition)

@@ -189,7 +189,7 @@ def test_assets_that_do_not_belong_together_are_not_released(published: Publishe
     assert again.success
     branch = small.main.at(f"run-{again.run_id}")
     with pytest.raises(release.NotAvailable, match=r"training_set \(made from another line_means\)"):
-        release.release_record(branch, "2019", again.run_id, "")
+        release.release_record(branch, "2019", ("genomic_blup", "kernel"), again.run_id, "")
     assert small.workspace.store.resolve(MAIN) == main
 
 

@@ -8,18 +8,19 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import ASSETS, CANDIDATE, codec_of
 from genomic_platform.defs import season_asset
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform_tests.dagster.small import Small, failures_of, metadata_of
 
 Published = Callable[[int], Small]
 Opened = Callable[[Small], dg.DagsterInstance]
+MADE = (*ASSETS, "genomic_blup", "kernel")
 TIMELESS = {"genotype_batch", "genotype_qc", "relationship_matrix", "population_structure"}
 
 
 def versions(main: AssetStore, season: str) -> dict[str, str]:
-    return {name: main.records(season)[name].data_version for name in ASSETS}
+    return {name: main.records(season)[name].data_version for name in MADE}
 
 
 def mlflow_runs(small: Small) -> int:
@@ -37,11 +38,11 @@ def test_the_same_season_again_computes_nothing(published: Published, opened: Op
     assert result.success
     assert versions(small.main, "2019") == before
     assert mlflow_runs(small) == runs
-    for asset in ASSETS:
+    for asset in MADE:
         assert metadata_of(result, asset)["unchanged_since"] == f"season 2019, run {first_run}", asset
     materialised = {e.asset_key.path[-1]: e.materialization.tags["dagster/data_version"]
                     for e in result.get_asset_materialization_events() if e.asset_key}
-    assert {a: materialised[a] for a in ASSETS} == before
+    assert {a: materialised[a] for a in MADE} == before
 
 
 def test_a_changed_section_recomputes_what_depends_on_it(published: Published, opened: Opened) -> None:
@@ -178,11 +179,11 @@ def test_an_asset_shows_what_a_person_wants_to_see(published: Published, opened:
     small = published(1)
     result = small.run(opened(small), "2020")
     assert result.success
-    for asset in ASSETS:
+    for asset in MADE:
         shown = metadata_of(result, asset)
         assert shown["store_path"] == f"small/2020/{asset}"
-        if isinstance(small.main.read(asset, "2020", ASSETS[asset]), pl.DataFrame):
-            assert shown["dagster/row_count"] == small.main.read(asset, "2020", ASSETS[asset]).height
+        if isinstance(small.main.read(asset, "2020", codec_of(asset)), pl.DataFrame):
+            assert shown["dagster/row_count"] == small.main.read(asset, "2020", codec_of(asset)).height
     assert metadata_of(result, "training_set")["seasons_read"] == ["2019", "2020"]
     for asset, plot in {"genotype_panel": "allele_frequency_spectrum", "population_structure": "structure",
                         "realised_accuracy": "predicted_against_observed"}.items():
@@ -216,6 +217,6 @@ def test_the_pedigree_teaches_and_a_corrected_row_is_read_anew(published: Publis
         found += [e.materialization.tags["dagster/data_version"] for e in result.get_asset_materialization_events()
                   if e.asset_key and e.asset_key.path[-1] == "pedigree"]
     assert len(set(found)) == 2
-    fitted = {r: small.main.read(r, "2019", ASSETS[r]).model.joined.lines for r in ("genomic_blup", "kernel")}
+    fitted = {r: small.main.read(r, "2019", CANDIDATE).model.joined.lines for r in ("genomic_blup", "kernel")}
     assert fitted["kernel"] == ()
     assert {f"HIDDEN{i:02d}" for i in range(12)} <= set(fitted["genomic_blup"])  # and the trials' own such lines

@@ -12,7 +12,6 @@ import pytest
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.errors import NotAvailable
-from genomic_platform.models import candidate
 from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.results import reproduce as reproducing
@@ -109,7 +108,7 @@ def test_a_version_is_fitted_again_to_the_bit(published: Published) -> None:
 def test_what_is_not_as_it_was_is_named(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     small = published(1)
     champion = small.workspace.registry.aliases(small.name)[TRAIT]["champion"]
-    real, now = candidate.training_set_of, circumstances() | {"blas threads": "64"}
+    real, now = reproducing.known_at, circumstances() | {"blas threads": "64"}
 
     def other_data(*arguments: Any) -> TrainingSet:
         known = real(*arguments)
@@ -117,7 +116,7 @@ def test_what_is_not_as_it_was_is_named(published: Published, monkeypatch: pytes
 
     monkeypatch.setattr(reproducing, "circumstances", lambda: now)
     monkeypatch.setattr(reproducing, "code_version", lambda: "9.9")
-    monkeypatch.setattr(reproducing, "training_set_of", other_data)
+    monkeypatch.setattr(reproducing, "known_at", other_data)
     found = reproduce(small.program, small.workspace, TRAIT, champion)
     assert not found.identical
     assert found.largest_difference > 0.01

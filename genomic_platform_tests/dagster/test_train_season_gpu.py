@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 import pytest
 
 from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.partitions import field_season
-from genomic_platform.defs.season_asset import Season, season_asset
+from genomic_platform.executors.cuda import StepProcesses
 from genomic_platform.executors.leases import DeviceRequest
-from genomic_platform.settings import child_environment
+from genomic_platform.models.recipes import RECIPES
+from genomic_platform.settings import child_environment, read_settings
 from genomic_platform_tests.dagster.small import Small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,15 +38,20 @@ def test_both_jobs_are_the_same_assets_on_two_executors(monkeypatch: pytest.Monk
         assert chosen.resolve_job_def(name).executor_def.name == "in_process"
 
 
-def test_an_asset_asks_for_cards_by_tags() -> None:
-    request = DeviceRequest(1, 10_240, shared=True)
-
-    @season_asset(group="training", code_version="1", gpu=request)
-    def training_set(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
-        """One that wants a card."""
-        return line_means
-
-    assert DeviceRequest.from_tags(training_set.op.tags) == request
+def test_networks_ask_for_a_card_where_the_programme_names_them(templates: dict[int, Path], tmp_path: Path) -> None:
+    tags = {spec.key.to_user_string(): definition.op.tags for definition in build_definitions().assets or ()
+            if isinstance(definition, dg.AssetsDefinition) for spec in definition.specs}
+    asking = {name for name, own in tags.items() if DeviceRequest.from_tags(own).count}
+    assert asking == {name for name, recipe in RECIPES.items() if recipe.on_a_card}
+    assert "marker_network" in asking
+    shutil.copytree(templates[0], tmp_path / "copy")
+    small = Small(tmp_path / "copy")
+    steps = StepProcesses(read_settings(), small.workspace, "fail")
+    run = dg.DagsterRun("train_season_gpu", tags={"dagster/partition": small.key("2019")})
+    assert steps.request(run, tags["marker_network"]) == DeviceRequest()
+    small.edit_program(r"candidates = \[.*\]", 'candidates = ["genomic_blup", "marker_network"]')
+    assert steps.request(run, tags["marker_network"]) == DeviceRequest(1)
+    assert steps.request(run, tags["graph_network"]) == DeviceRequest()
 
 
 @pytest.mark.slow

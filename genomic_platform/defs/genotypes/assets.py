@@ -129,7 +129,7 @@ def _describe_structure(season: Season, table: pl.DataFrame) -> dict[str, Any]:
     return {"variance_share": shares[:5], "structure": plots.structure(table.join(families, "line_id", how="left"))}
 
 
-@season_asset(group="genotypes", code_version="1", kinds={"numpy"}, timeless=True, shown_with=("line_records",),
+@season_asset(group="genotypes", code_version="1", kinds={"numpy"}, timeless=True, after=("line_records",),
               describe=_describe_structure)
 def population_structure(season: Season, relationship_matrix: pl.DataFrame) -> pl.DataFrame:
     """Principal components of the genomic relationship: how the lines group."""

@@ -6,13 +6,14 @@ from typing import Any
 import dagster as dg
 
 from genomic_platform.defs.partitions import field_season
+from genomic_platform.defs.training.candidates import assets_of
 from genomic_platform.errors import GenomicPlatformError, InputError, StoreUnavailable
 from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.io_managers.versioned import WorkspaceResource
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
 from genomic_platform.orphans import end_orphans
-from genomic_platform.program import RESULT_SECTIONS, FieldSeason, Program
+from genomic_platform.program import RESULT_SECTIONS, Program
 from genomic_platform.settings import read_settings
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.workspace import Workspace
@@ -73,19 +74,20 @@ def _look(program: Program, before: dict[str, Any],
     said = f"labels outside the calendar, repair them or program.toml: {', '.join(odd)}" if odd else ""
     due = [] if odd else [s for s in states if s.state != "published"]
     settings = program.settings_digest(*RESULT_SECTIONS)[:12]
-    requests = [_request(FieldSeason(program.name, s.season), f"{s.digest}:{settings}", main) for s in due]
+    requests = [_request(program, s.season, f"{s.digest}:{settings}", main) for s in due]
     after = said or (f"asked for season {', '.join(s.season for s in due)} at an earlier look" if due else "")
     return {"signature": signature, "acted": True, "said": after}, requests, said
 
 
-def _request(season: FieldSeason, cause: str, main: AssetStore) -> dg.RunRequest:
+def _request(program: Program, label: str, cause: str, main: AssetStore) -> dg.RunRequest:
     """A run of the season for these landing rows and settings in place of its present release.
 
     The release is part of the key, since a key never fires twice and a file may be put back to what it was.
     """
-    release = main.record(RELEASE, season.season)
+    release, season = main.record(RELEASE, label), program.season(label)
     return dg.RunRequest(run_key=f"{season.key}:{cause}:{release.run_id if release else ''}",
-                         partition_key=season.key, tags={PROGRAM_TAG: season.program})
+                         partition_key=season.key, tags={PROGRAM_TAG: season.program},
+                         asset_selection=assets_of(program.file))
 
 
 def _idle(context: dg.SensorEvaluationContext, workspace: Workspace, program: str) -> bool:

@@ -5,14 +5,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from genomic_platform.champions import champions, index_goals
+from genomic_platform.champions import CHAMPION, champions, index_goals
 from genomic_platform.defs.failures import as_failure
 from genomic_platform.defs.partitions import field_season
-from genomic_platform.defs.season_asset import OWNERS, Season, open_season, season_asset
+from genomic_platform.defs.season import Season, open_season
+from genomic_platform.defs.season_asset import OWNERS, season_asset
+from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.links import lakefs_commit, mlflow_page
-from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.comparison import Candidate, decide
 from genomic_platform.models.gate import GateRule
 from genomic_platform.models.protocol import TrainingSet
@@ -36,14 +37,13 @@ def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 
 
 @season_asset(group="registry", code_version="1", kinds={"mlflow"}, settings=("candidates", "gate"),
+              reads=lambda program: program.candidates, after=CANDIDATE_ASSETS,
               history=("registered_model", "breeding_values"), hand_decisions=True, describe=_describe_decisions)
 def registered_model(season: Season, model_comparison: pl.DataFrame, recipe_differences: pl.DataFrame,
-                     genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,
-                     genotype_panel: GenotypeTable, line_means: pl.DataFrame,
+                     training_set: pl.DataFrame, genotype_panel: GenotypeTable, line_means: pl.DataFrame,
                      line_records: pl.DataFrame) -> pl.DataFrame:
     """The decision of each trait: which recipe is champion after this season, and why."""
-    fitted = {"genomic_blup": genomic_blup, "kernel": kernel}
-    candidates = [Candidate(r, season.data_version(r), fitted[r].values) for r in season.program.file.candidates]
+    candidates = [Candidate(r, season.data_version(r), season.read(r).values) for r in season.candidates]
     previous = standing(season.assets, season.previous) if season.previous else None
     known = TrainingSet(season.label, training_set, genotype_panel)
     return decide(known, model_comparison, candidates, differences=recipe_differences, previous=previous,
@@ -67,22 +67,22 @@ def _setbacks(season: Season, line_means: pl.DataFrame, line_records: pl.DataFra
     return {trait: (setback.predecessor, setback.why) for trait, setback in found.items()}
 
 
-@season_asset(group="registry", code_version="1", describe=lambda season, table: {
+@season_asset(group="registry", code_version="1", reads=lambda program: program.candidates, after=CANDIDATE_ASSETS,
+              describe=lambda season, table: {
     "mean_reliability": table["genotypic_value_reliability"].mean(),
     "reliability": plots.distribution(table, "genotypic_value_reliability",
                                       dict.fromkeys(season.units, "reliability"))})
-def breeding_values(season: Season, registered_model: pl.DataFrame, genomic_blup: FittedCandidate,
-                    kernel: FittedCandidate, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame) -> pl.DataFrame:
+def breeding_values(season: Season, registered_model: pl.DataFrame, genotype_panel: GenotypeTable,
+                    genotype_qc: pl.DataFrame) -> pl.DataFrame:
     """The champion's values and reliabilities of every line known at the season, all traits."""
-    own = {(name, season.label, season.data_version(name)): model
-           for name, model in (("genomic_blup", genomic_blup), ("kernel", kernel))}
+    own = {(recipe, season.label, season.data_version(recipe)) for recipe in season.candidates}
     lines = genotype_qc.filter(pl.col("kind") == "line", pl.col("kept"))["id"].to_list()
     known = genotype_panel.select(None, lines)
     tables = []
-    held = champions(registered_model, lambda *key: own.get(key) or season.champion(*key))
-    for trait, champion in held.items():
+    for (trait, champion), key in zip(champions(registered_model, season.champion).items(),
+                                      registered_model.select(*CHAMPION).iter_rows(), strict=True):
         # A champion kept from an earlier season has not seen the lines that came since.
-        values = champion.values if champion in own.values() else champion.score(known, season.units)
+        values = champion.values if key in own else champion.score(known, season.units)
         tables.append(values.filter(pl.col("trait") == trait))
     return pl.concat(tables)
 
@@ -124,7 +124,7 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
-        record = release_record(season.assets, season.label, context.run.run_id,
+        record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
                                 season.program.settings_digest(*RESULT_SECTIONS))
         season.assets.seal_settings(season.label, season.program.path.read_bytes())
         released = publish(season.workspace, season.assets, record)

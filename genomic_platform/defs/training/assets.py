@@ -1,4 +1,4 @@
-"""Training: what is known at the season, one asset a candidate recipe, and their comparison."""
+"""Training: what is known at the season, and the comparison of the recipes fitted on it (`candidates`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 import polars as pl
 
-from genomic_platform.defs.season_asset import Season, season_asset
+from genomic_platform.defs.season import Season
+from genomic_platform.defs.season_asset import season_asset
+from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.candidate import FittedCandidate, fit_candidate, training_set_of
+from genomic_platform.known import EVERYTHING, learnt_from
 from genomic_platform.models.comparison import compare_by_folds
 from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
 from genomic_platform.models.gate import GateRule
 from genomic_platform.models.gate import recipe_differences as differences
-from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.recipes import load_recipe
 from genomic_platform.phenotypes.line_means import season_means, training_means
 from genomic_platform.results import plots
@@ -47,53 +48,11 @@ def training_set(season: Season, line_means: pl.DataFrame, genotype_panel: Genot
     return means
 
 
-def known_at(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-             relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
-             pedigree: pl.DataFrame | None = None) -> TrainingSet:
-    """What a model may learn from at the season."""
-    return training_set_of(season.label, training_set, genotype_panel, genotype_qc, relationship_matrix,
-                           environment_features, pedigree)
-
-
-def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str, Any]:
-    rows = [{"trait": trait, **facts} for trait, facts in candidate.model.summary().items()]
-    return {"by_trait": plots.markdown_table(pl.DataFrame(rows)),
-            "values": plots.distribution(candidate.values, "genotypic_value", season.units),
-            "model_folder": f"{season.program.name}/{season.label}/{candidate.model.recipe}/model"}
-
-
-def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
-    candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device, season.checkpoint)
-    season.log_candidate(recipe, candidate.model)
-    return candidate
-
-
-@season_asset(group="training", code_version="3", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
-              describe=_describe_candidate)
-def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-                 relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame,
-                 pedigree: pl.DataFrame) -> FittedCandidate:
-    """Genomic BLUP (VanRaden relationship, REML) fitted on everything known, with values of all known lines."""
-    return _fit(season, "genomic_blup", known_at(season, training_set, genotype_panel, genotype_qc,
-                                                 relationship_matrix, environment_features, pedigree))
-
-
-@season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
-              describe=_describe_candidate)
-def kernel(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
-           relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:
-    """Gaussian kernel regression fitted on everything known, with values of all known lines."""
-    return _fit(season, "kernel", known_at(season, training_set, genotype_panel, genotype_qc,
-                                           relationship_matrix, environment_features))
-
-
-@season_asset(group="training", code_version="1", history=("genomic_blup", "kernel"))
+@season_asset(group="training", code_version="1", history=lambda program: program.candidates)
 def forward_predictions(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> pl.DataFrame:
     """Every line harvested this season beside what each recipe, fitted through the season before, had predicted."""
-    before = season.previous
-    published = {r: season.first_published(r, before) for r in season.program.file.candidates} if before else {}
-    return predict_forward({r: c.values for r, c in published.items()}, line_means, season=season.label,
-                           trained_through=before or "",
+    return predict_forward(season.values_before(), line_means, season=season.label,
+                           trained_through=season.previous or "",
                            families=dict(line_records.select("line_id", "family").iter_rows()))
 
 
@@ -128,23 +87,19 @@ def _describe_comparison(season: Season, table: pl.DataFrame) -> dict[str, Any]:
             **_describe_differences(season, season.read("recipe_differences"))}
 
 
-@season_asset(group="training", code_version="2", settings=("candidates", "line_means"),
-              history=("model_comparison", "genomic_blup", "kernel"), shown_with=("recipe_differences",),
-              describe=_describe_comparison)
-def model_comparison(season: Season, genomic_blup: FittedCandidate, kernel: FittedCandidate, training_set: pl.DataFrame,
-                     genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame, relationship_matrix: pl.DataFrame,
-                     environment_features: pl.DataFrame, pedigree: pl.DataFrame,
-                     line_means: pl.DataFrame) -> pl.DataFrame:
+@season_asset(group="training", code_version="3", settings=("candidates", "line_means"),
+              reads=lambda program: (*program.candidates, *learnt_from(program.candidates)),
+              history=lambda program: ("model_comparison", *program.candidates),
+              after=(*CANDIDATE_ASSETS, *EVERYTHING, "recipe_differences"), describe=_describe_comparison)
+def model_comparison(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
     """Recipes side by side: on folds inside a trait's first training set, then on every season they had not seen."""
-    recipes = season.program.file.candidates
     before = season.read("model_comparison", season.previous) if season.previous else MODEL_COMPARISON.empty()
-    known = known_at(season, training_set, genotype_panel, genotype_qc, relationship_matrix, environment_features,
-                     pedigree)
-    first = season.first_met(training_set)
+    known = season.known(*season.candidates)
+    first = season.first_met(known.means)
     folds = compare_by_folds(
-        replace(known, means=training_set.filter(pl.col("trait").is_in(first))), {r: load_recipe(r) for r in recipes},
+        replace(known, means=known.means.filter(pl.col("trait").is_in(first))),
+        {r: load_recipe(r) for r in season.candidates},
         replicates=FOLD_REPLICATES) if first else MODEL_COMPARISON.empty()
-    published = {r: season.first_published(r, season.previous) for r in recipes} if season.previous else {}
-    forward = forward_scores({r: c.values for r, c in published.items()}, season_means(line_means),
-                             season=season.label, trained_through=season.previous or "")
+    forward = forward_scores(season.values_before(), season_means(line_means), season=season.label,
+                             trained_through=season.previous or "")
     return pl.concat([before, folds, forward])

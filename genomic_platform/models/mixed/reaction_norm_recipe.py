@@ -207,7 +207,21 @@ class FittedReactionNorm:
         aligned = markers.match_markers(genotypes, self.panel)
         return markers.top_contributions(aligned, self.frequencies_M, self.traits, effects_MT, top)
 
+    @property
+    def n_markers(self) -> int:
+        return self.panel.n_variants
+
+    def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
+        """Breeding values, mean over the environments of training, float64 (N, T), of dosages in the panel's marker
+        order; missing (−1) at 2p. Raises ValueError for another number of markers."""
+        return markers.breeding_values(dosage_NM, self.frequencies_M, self._effects())
+
     def _effects(self) -> np.ndarray:
+        if "effects" not in self.memory:
+            self.memory["effects"] = self._summed_effects()
+        return self.memory["effects"]
+
+    def _summed_effects(self) -> np.ndarray:
         models = {trait: self.model(trait) for trait in self.traits}
         weights = [np.zeros(self.panel.n_lines) if model is None else model.line_weights(self._everywhere(trait))
                    for trait, model in models.items()]
@@ -226,13 +240,14 @@ class FittedReactionNorm:
             "status": "fitted" if model is not None else "too few lines or constant", "n_train": n_lines,
             "n_records": records.height, "n_environments": records["environment"].n_unique()}
         if model is None:
-            return found | {"heritability_line_mean": 0.0}
+            return found | {"genetic_sd": 0.0, "heritability_line_mean": 0.0}
         c, own = self.components[trait], float(np.diagonal(self._relationship()).mean())
         line = c["line"] * own + c.get("line_residual", 0.0)
         response = sum(c.get(name, 0.0) for name in ("line_by_environment", "line_by_covariates")) * own
         spread = (response + c.get("cell", 0.0) + c["error"]) * n_lines / records.height
         found |= {f"{name}_variance": variance for name, variance in c.items()}
-        return found | {"heritability_line_mean": line / (line + spread), "log_likelihood": model.fit.log_likelihood,
+        return found | {"genetic_sd": float(np.sqrt(c["line"] * own)),
+                        "heritability_line_mean": line / (line + spread), "log_likelihood": model.fit.log_likelihood,
                         "notices": "; ".join(str(notice) for notice in model.notices)}
 
     def _environments(self) -> EnvironmentCovariates | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genomic_platform.errors import InputError, Problem
+from genomic_platform.errors import InputError, Notice, Problem
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 from genomic_platform.genotypes.quality.qc import apply_qc
 from genomic_platform.genotypes.table import GenotypeTable
@@ -40,6 +40,13 @@ def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str
     values = model.predict(known.genotypes, known.environment_features)
     cost = {"wall_seconds": time.perf_counter() - wall_s, "cpu_seconds": time.process_time() - cpu_s}
     return FittedCandidate(model, values, Provenance.of(recipe, known, units), cost)
+
+
+def without_values(recipe: str, model: FittedModel) -> list[Notice]:
+    """A warning for each trait in which a fitted recipe sees nothing but the mean, and why."""
+    status = {trait: said.get("status", "fitted") for trait, said in model.summary().items()}
+    return [Notice("no_values", f"{trait}: {recipe} gives every line the mean, breeding value 0 with reliability 0: "
+                   f"{why}") for trait, why in status.items() if why != "fitted"]
 
 
 @dataclass(frozen=True)

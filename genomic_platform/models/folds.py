@@ -39,7 +39,7 @@ def random_folds(lines: Iterable[str], replicate: int, *, n_folds: int = FOLDS, 
     return _divided(ids, n_folds, seed + replicate, clones)
 
 
-def _divided(ids: Sequence[str], n_folds: int, seed: int, clones: Iterable[Collection[str]]) -> dict[str, int]:
+def _divided(ids: list[str], n_folds: int, seed: int, clones: Iterable[Collection[str]]) -> dict[str, int]:
     """As `random_folds`, of sorted ids; fewer lines than folds leave folds empty."""
     order = np.random.default_rng(seed).permutation(len(ids))
     folds = {ids[line]: i % n_folds for i, line in enumerate(order)}

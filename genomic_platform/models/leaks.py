@@ -151,9 +151,10 @@ def outcome_features(features: pl.DataFrame, observed: pl.DataFrame, earlier: pl
 
 
 def outcome_traits(line_means: pl.DataFrame) -> list[Notice]:
-    """Traits that hold a later harvest of another trait, by `outcome_features`: a season's records of one against each
-    later harvest of the others. A model of several traits learns from such a column what only the harvest says. Not seen:
-    a column that is no nearer to the harvest than the trait's own earlier records are.
+    """Traits that hold a later harvest of another, by `outcome_features`: a season's records of one against each later
+    harvest of the others. A model of several traits learns from such a column what only the harvest says.
+
+    Not seen: a column that is no nearer to the harvest than the other trait's own earlier records are.
 
     Parameters
     ----------

@@ -345,7 +345,7 @@ def test_checkpoints_that_no_run_came_back_to_are_swept(published: Published, op
         Checkpoint(folder / "trait").save({"epoch": 3})
         for path in (folder / "trait" / CHECKPOINT, folder / "trait", folder):
             os.utime(path, (time.time() - days * 86_400,) * 2)
-    waiting = dg.DagsterRun(job_name="train_season", run_id=str(uuid4()), status=dg.DagsterRunStatus.QUEUED,
+    waiting = dg.DagsterRun(job_name="train_season", run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED,
                             tags={"dagster/partition": small.key("2020")})
     instance.add_run(waiting)
     assert sweep(small.workspace, small.name, 7.0) == []

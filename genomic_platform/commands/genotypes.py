@@ -89,10 +89,7 @@ def report(table: Table, *, out_: Output = None) -> None:
     from genomic_platform.genotypes.ingest import BATCH_REPORT_FILE
 
     if not (table / BATCH_REPORT_FILE).exists():
-        _opened(table, None, None)
-        raise ProgramError(f"{table} keeps no report of batches: one alone was ingested, or it is a part of another "
-                           "table; expected one that several batches were merged into; repair: ingest all files "
-                           f"together, or see what it holds: genomic-platform genotypes info {table}")
+        raise ProgramError(f"{table}: no batches were merged into it; expected some; repair: ingest all files at once")
     found = pl.read_parquet(table / BATCH_REPORT_FILE)
     _show(found if out_ else found.filter((pl.col("kind") != "batch") | (pl.col("value") != 0)), out_)
 

@@ -1,11 +1,13 @@
-"""Branches of runs that were never published: finding the run of one, and removing those nobody needs."""
+"""What unpublished runs left: finding the run of a branch, and removing branches and checkpoints nobody needs."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genomic_platform.errors import NotAvailable
@@ -22,11 +24,19 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A branch that no run will finish: its name, the season it worked on ("" if unknown), days since its run ended."""
+    """What no run will finish: a branch's name, the season it worked on ("" if unknown), days since its run ended.
+
+    `checkpoints` : instead of a branch the folder of a training's checkpoints, and the days since it kept the last.
+    """
 
     branch: str
     season: str
     days: float
+    checkpoints: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return f"checkpoints of training {self.checkpoints.name[:12]}" if self.checkpoints else self.branch
 
 
 def unpublished_run(workspace: Workspace, program: str, run: str) -> tuple[str, str]:
@@ -47,7 +57,7 @@ def unpublished_run(workspace: Workspace, program: str, run: str) -> tuple[str, 
 
 
 def abandoned(workspace: Workspace, program: str, older_than_days: float) -> list[Abandoned]:
-    """Branches of the programme's runs that have ended, will not be retried, and ended so many days ago."""
+    """Branches and checkpoints of the programme's runs that ended so many days ago and will not be retried."""
     from genomic_platform.defs.order import on_its_way
 
     found = []
@@ -61,17 +71,29 @@ def abandoned(workspace: Workspace, program: str, older_than_days: float) -> lis
             days = (time.time() - record.end_time) / _DAY_S if record and record.end_time else 0.0
             if days >= older_than_days and not on_its_way(instance, FieldSeason(program, season)):
                 found.append(Abandoned(branch, season, days))
-    return found
+        return found + [left for left in _checkpoints(workspace, program, older_than_days)
+                        if not on_its_way(instance, FieldSeason(program, left.season))]
+
+
+def _checkpoints(workspace: Workspace, program: str, older_than_days: float) -> Iterator[Abandoned]:
+    """Trainings whose checkpoints nobody has written to for so many days."""
+    for folder in sorted((workspace.root / "checkpoints" / program).glob("*/*")):
+        days = (time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))) / _DAY_S
+        if days >= older_than_days:
+            yield Abandoned("", folder.parent.name, days, folder)
 
 
 def sweep(workspace: Workspace, program: str, older_than_days: float) -> list[Abandoned]:
-    """Remove `abandoned` branches, and what decisions killed half-way left; returns what was removed."""
+    """Remove what is `abandoned`, and what decisions killed half-way left; returns what was removed."""
     removed = abandoned(workspace, program, older_than_days)
     with deciding_alone(workspace, program):
         left = [b for b in workspace.store.branches() if b.startswith(decision_branches(program))]
         removed += [Abandoned(branch, "", 0.0) for branch in left]
     for item in removed:
-        workspace.store.delete_branch(item.branch)
+        if item.checkpoints:
+            shutil.rmtree(item.checkpoints)
+        else:
+            workspace.store.delete_branch(item.branch)
     return removed
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from genomic_platform.audit import AuditLog
 from genomic_platform.errors import ProgramError
-from genomic_platform.program import Program, read_program
+from genomic_platform.program import FieldSeason, Program, read_program
 from genomic_platform.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Workspace:
         """Where steps' processes keep their leases on graphics cards."""
         return Path(self.settings.lease_folder) if self.settings.lease_folder else self.root / "leases"
 
-    def checkpoints(self, fingerprint: str) -> Path:
-        """Where the training of a step with this fingerprint keeps its checkpoints, whichever run it is part of."""
-        return self.root / "checkpoints" / fingerprint
+    def checkpoints(self, season: FieldSeason, fingerprint: str) -> Path:
+        """Where the season's training with this fingerprint keeps its checkpoints, whichever run it is part of."""
+        return self.root / "checkpoints" / season.path / fingerprint
 
     @property
     def mlflow_uri(self) -> str:

@@ -89,7 +89,7 @@ def report(table: Table, *, out_: Output = None) -> None:
     from genomic_platform.genotypes.ingest import BATCH_REPORT_FILE
 
     if not (table / BATCH_REPORT_FILE).exists():
-        raise ProgramError(f"{table} holds no {BATCH_REPORT_FILE}; expected a table of several batches")
+        raise ProgramError(f"{table}: no batches were merged into it; expected some; repair: ingest all files at once")
     found = pl.read_parquet(table / BATCH_REPORT_FILE)
     _show(found if out_ else found.filter((pl.col("kind") != "batch") | (pl.col("value") != 0)), out_)
 

@@ -83,7 +83,7 @@ def publish(folder: Folder, run: str) -> None:
 
 @app.command(sort_key=26)
 def sweep(folder: Folder, *, older_than: Days = 7.0, dry_run: Flag = False) -> None:
-    """Remove what runs that ended without being published left in the store.
+    """Remove what runs that ended without being published left: branches of the store, checkpoints of trainings.
 
     Parameters
     ----------
@@ -98,9 +98,11 @@ def sweep(folder: Folder, *, older_than: Days = 7.0, dry_run: Flag = False) -> N
     program, workspace = opened(folder)
     found = (abandoned if dry_run else remove)(workspace, program.name, older_than)
     for item in found:
-        out.print(f"{item.branch}: " + (f"season {item.season}, ended {item.days:.1f} days ago" if item.season else
-                                        "a decision that was killed half-way"))
-    out.print(f"{counted(len(found), 'branch', 'branches')} {'would be ' if dry_run else ''}removed")
+        out.print(f"{item.name}: " + (f"season {item.season}, ended {item.days:.1f} days ago" if item.season else
+                                 "a decision that was killed half-way"))
+    trainings = sum(item.checkpoints is not None for item in found)
+    out.print(f"{counted(len(found) - trainings, 'branch', 'branches')} {'would be ' if dry_run else ''}removed"
+              + (f", and checkpoints of {counted(trainings, 'training')}" if trainings else ""))
 
 
 class NotReproduced(GenomicPlatformError):

@@ -18,6 +18,7 @@ from genomic_platform.io_managers.versioned import run_branch
 from genomic_platform.known import known_at
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
+from genomic_platform.models.candidate import without_values
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.program import FieldSeason, Program
 from genomic_platform.stores.assets import AssetStore
@@ -125,14 +126,15 @@ class Season:
     @property
     def checkpoint(self) -> Path:
         """Folder of a long training's checkpoints: the step's, whichever run it is part of; gone once it is sealed."""
-        return self.workspace.checkpoints(self.fingerprint)
+        return self.workspace.checkpoints(self.program.season(self.label), self.fingerprint)
 
     @property
     def units(self) -> dict[str, str]:
         return self.program.file.units
 
     def log_candidate(self, recipe: str, model: FittedModel) -> None:
-        """One MLflow run for this candidate and season, found again by the step's fingerprint."""
+        """One MLflow run a candidate and season, found by the step's fingerprint; notes traits without values."""
+        self.note(without_values(recipe, model))
         facts = {f"{trait}.{name}": value for trait, row in model.summary().items() for name, value in row.items()}
         metrics = {k: float(v) for k, v in facts.items() if isinstance(v, int | float)}
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Families as the unit of sampling: who belongs together, and allele frequencies when whole families change sides.
+"""Families as the unit of sampling: allele frequencies when whole families change sides.
 
 Lines of a family are not independent draws, so everything that needs a null distribution here moves families.
 What is concluded from it belongs in `population.py`.
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genomic_platform.genotypes.population.clusters import relationship_clusters
 from genomic_platform.genotypes.table import GenotypeTable
 
-#: Relationship (as a correlation) from which lines count as kin: half sibs of unrelated parents have 0.25.
-KIN = 0.25
 NEW, REFERENCE = 1, 0
 
 
@@ -45,12 +44,6 @@ class SideStatistics:
     inbreeding: np.ndarray
 
 
-def correlations(matrix_NN: np.ndarray) -> np.ndarray:
-    """A relationship matrix scaled to a diagonal of one."""
-    sd_N = np.sqrt(np.maximum(np.diagonal(matrix_NN), 1e-12))
-    return matrix_NN / sd_N[:, None] / sd_N[None, :]
-
-
 def family_of_lines(lines: Sequence[str], families: Mapping[str, str | None], new_N: np.ndarray,
                     matrix_NN: np.ndarray) -> np.ndarray:
     """A family number for each line, int64 (N,): its family, or where that is unknown its relationship cluster.
@@ -68,20 +61,6 @@ def family_of_lines(lines: Sequence[str], families: Mapping[str, str | None], ne
             family_N[unknown] = following + relationship_clusters(matrix_NN[np.ix_(unknown, unknown)])
             following = int(family_N.max()) + 1
     return family_N
-
-
-def relationship_clusters(matrix_NN: np.ndarray) -> np.ndarray:
-    """Cluster numbers from 0, int64 (N,): average linkage, cut where lines' mean correlation falls below KIN."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
-    if len(matrix_NN) < 2:
-        return np.zeros(len(matrix_NN), dtype=np.int64)
-    mean_N = matrix_NN.mean(axis=0)
-    centred_NN = matrix_NN - mean_N[:, None] - mean_N[None, :] + mean_N.mean()
-    distance_NN = np.maximum(1 - correlations(centred_NN), 0)
-    tree = linkage(squareform(distance_NN, checks=False), method="average")
-    return fcluster(tree, 1 - KIN, criterion="distance").astype(np.int64) - 1
 
 
 def units_of(family_N: np.ndarray, new_N: np.ndarray) -> Units:

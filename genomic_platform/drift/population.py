@@ -27,6 +27,7 @@ import polars as pl
 from genomic_platform.drift import families as fam
 from genomic_platform.drift.families import NEW, REFERENCE, SideStatistics, Units
 from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.population.clusters import KIN, correlations
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 
@@ -79,7 +80,7 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
     else:
         rows_N = genotypes.line_rows(lines)
         matrix_NN = relationship_NN[np.ix_(rows_N, rows_N)]
-    correlation_NN = fam.correlations(matrix_NN)
+    correlation_NN = correlations(matrix_NN)
     units = fam.units_of(fam.family_of_lines(lines, families, new_N, matrix_NN), new_N)
     sides = fam.side_statistics(table, units)
     testable = (counts["n_new_lines"] >= MIN_NEW_LINES
@@ -95,7 +96,7 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
         "fst": _fst(sides, ~suspect_M),
         "p_value": permuted.p_value,
         "effective_alleles": float(np.mean(sides.alleles[NEW])),
-        "max_relationship_low": int((correlation_NN[np.ix_(new_N, ~new_N)].max(axis=1) < fam.KIN).sum()),
+        "max_relationship_low": int((correlation_NN[np.ix_(new_N, ~new_N)].max(axis=1) < KIN).sum()),
         "suspect_markers": int(suspect_M.sum()),
     }
     platform = suspect_M.sum() >= MIN_SUSPECTS and 2 * suspect_M.sum() > far_M.sum() > 0 \

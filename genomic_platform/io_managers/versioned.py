@@ -81,8 +81,9 @@ class VersionedIOManager(dg.ConfigurableIOManager):  # type: ignore[type-arg]
     def handle_output(self, context: dg.OutputContext, obj: AssetRecord | None) -> None:
         if obj is None:
             return  # a step that made nothing, or sealed what it made
-        self._assets(context, FieldSeason.from_key(context.partition_key)).seal(obj)
-        shutil.rmtree(_workspace(self.root).checkpoints(obj.fingerprint), ignore_errors=True)  # safe now
+        season = FieldSeason.from_key(context.partition_key)
+        self._assets(context, season).seal(obj)
+        shutil.rmtree(_workspace(self.root).checkpoints(season, obj.fingerprint), ignore_errors=True)  # safe now
 
     def load_input(self, context: dg.InputContext) -> Any:
         season = FieldSeason.from_key(context.partition_key)

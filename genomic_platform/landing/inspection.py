@@ -14,6 +14,7 @@ from genomic_platform.genotypes.merging.batch_set import merge_notices
 from genomic_platform.genotypes.merging.batches import merge_batches
 from genomic_platform.genotypes.panel import repeated_lines
 from genomic_platform.genotypes.read import GenotypeInspection, inspect_genotypes
+from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.phenotypes.environments import (
     EnvironmentInspection,
     environment_places,
@@ -102,13 +103,7 @@ def _inspect_environments(found: Inspection, paths: Sequence[Path]) -> None:
 def _match(found: Inspection, registry: LineRegistry, trials: Sequence[Path], genotypes: Sequence[Path]) -> None:
     assert found.trials is not None
     assert found.genotypes is not None
-    for batch, table in found.genotypes.batches.items():
-        found.problems += repeated_lines(table.lines, registry.synonyms, batch)
-    if len(found.genotypes.batches) > 1 and not found.problems:
-        try:
-            found.notices += merge_notices(merge_batches(found.genotypes.batches, synonyms=registry.synonyms))
-        except InputError as error:
-            found.problems += error.problems
+    _match_batches(found, found.genotypes.batches, registry.synonyms)
     genotyped = {registry.synonyms.get(name, name) for name in found.genotypes.lines}
     first_seen = dict(found.trials.lines.select("line_id", "first_season").iter_rows())
     phenotyped = set(first_seen)
@@ -142,6 +137,17 @@ def _match(found: Inspection, registry: LineRegistry, trials: Sequence[Path], ge
             where, f"at least {MIN_TRAINING_LINES} lines with genotypes and records in the first season to train on",
             f"{counted(len(in_first), 'line')} with both in season {first}",
             "add these lines' genotypes, or take the season's records out of the files"))
+
+
+def _match_batches(found: Inspection, batches: Mapping[str, GenotypeTable], synonyms: Mapping[str, str]) -> None:
+    """Lines that are there twice, and what merging the batches would say."""
+    for batch, table in batches.items():
+        found.problems += repeated_lines(table.lines, synonyms, batch)
+    if len(batches) > 1 and not found.problems:
+        try:
+            found.notices += merge_notices(merge_batches(batches, synonyms=synonyms))
+        except InputError as error:
+            found.problems += error.problems
 
 
 def _known_late(registry: LineRegistry, first_seen: Mapping[str, str]) -> set[str]:

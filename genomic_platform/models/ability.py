@@ -19,6 +19,7 @@ from genomic_platform.models.scores import (
     MIN_FAMILY,
     bias,
     correlation,
+    no_correlation,
     selection_gain,
     slope,
     top_fifth_hit,
@@ -33,7 +34,7 @@ _FLOATS = ("r_mean", "r_sd", "r_known", "r_new", "r_within_family", "r_within_en
            "baseline_own_mean", "coverage_90", "calibration_slope", "squared_error_ratio")
 SCHEMA = {"model": pl.String, "trait": pl.String, "scheme": pl.String, "environment": pl.String,
           **dict.fromkeys(_FLOATS[:2], pl.Float64), "n_lines": pl.Int64, "n_folds": pl.Int64, "replicates": pl.Int64,
-          **dict.fromkeys(_FLOATS[2:], pl.Float64), "loses_to": pl.List(pl.String)}
+          **dict.fromkeys(_FLOATS[2:], pl.Float64), "loses_to": pl.List(pl.String), "no_r": pl.String}
 BASELINES = ("family_mean", "own_mean")
 #: Schemes that are shown by what was left out alone; of the others null is the mean.
 BY_UNIT = ("cv0", "cv00", "forward")
@@ -76,6 +77,8 @@ def _row(part: pl.DataFrame, scheme: str, pooled: bool, direction: str, average:
     found["r_mean"], found["r_sd"] = mean_and_sd(r for of in means if (r := of["r"]) is not None)
     if pooled or scheme in ("cv0", "forward"):
         found["r_sd"] = None
+    reasons = [no_correlation(g["predicted"].to_numpy(), g["observed"].to_numpy()) for groups in scored for g in groups]
+    found["no_r"] = None if found["r_mean"] is not None else next(iter(reasons), "n=0")
     found["r_within_family"] = _mean(_within_family(groups) for groups in scored)
     found["r_within_environment"] = _within_environment(part)
     found["accuracy"] = _accuracy(part, found["r_mean"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genomic_platform.errors import InputError, Problem, ProgramError
+from genomic_platform.errors import InputError, Notice, Problem, ProgramError
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.line_model import RUN
@@ -56,6 +56,13 @@ def _sound(recipe: str, known: TrainingSet, model: FittedModel, values: pl.DataF
         raise ProgramError(f"recipe '{recipe}': {'; '.join(faults)}; repair: follow the protocol in "
                            "genomic_platform/models/protocol.py")
     return values
+
+
+def without_values(recipe: str, model: FittedModel) -> list[Notice]:
+    """A warning for each trait in which a fitted recipe sees nothing but the mean, and why."""
+    status = {trait: said.get("status", "fitted") for trait, said in model.summary().items()}
+    return [Notice("no_values", f"{trait}: {recipe} gives every line the mean, breeding value 0 with reliability 0: "
+                   f"{why}") for trait, why in status.items() if why != "fitted"]
 
 
 @dataclass(frozen=True)

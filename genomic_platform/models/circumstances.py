@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-COMPUTING = ("numpy", "polars", "scipy")
+COMPUTING = ("numba", "numpy", "polars", "scipy")
 
 
 def circumstances() -> dict[str, str]:

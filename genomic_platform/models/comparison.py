@@ -17,7 +17,7 @@ import polars as pl
 from genomic_platform.errors import NotAvailable
 from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.models.cross_validation import cross_validate, within_fold_ability
-from genomic_platform.models.folds import SEED, random_folds
+from genomic_platform.models.folds import FOLDS, SEED, random_folds
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.scores import correlation
 from genomic_platform.schemas.predictions import MODEL_COMPARISON, RECIPE_DIFFERENCES, REGISTERED_MODEL
@@ -75,7 +75,8 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
     training_set = replace(training_set, means=training_set.means.filter(pl.col("line_id").is_in(lines + others)))
     groups = list(identical_lines(training_set.genotypes) if clones is None else clones)
     enough = max(1, min(replicates, FOLD_PREDICTIONS // max(len(lines), 1)))
-    divisions = [random_folds(lines, r, seed=seed, clones=groups) for r in range(enough)]
+    n_folds = min(FOLDS, len(lines))
+    divisions = [random_folds(lines, r, n_folds=n_folds, seed=seed, clones=groups) for r in range(enough)]
     predictions = cross_validate(training_set, recipes, divisions)
     rows = []
     for (recipe, trait), part in predictions.group_by("recipe", "trait", maintain_order=True):

@@ -130,6 +130,9 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
     if len(study.phenotyped) < 2 * FOLDS:
         raise ProgramError(f"{len(study.phenotyped)} lines have both genotype and phenotype; expected at least "
                            f"{2 * FOLDS}")
+    if folds is not None and len(found := {folds[line] for line in study.phenotyped if line in folds}) < 2:
+        raise ProgramError(f"lines with genotype and phenotype are in {len(found)} of {len(set(folds.values()))} "
+                           "folds; expected at least two; repair: give folds by the lines' ids, as in lines.csv")
     if features is not None and scheme == "forward":
         for season in order[:-1]:
             leaks.check_features(features, season, order)
@@ -152,7 +155,7 @@ def leak_notices(genotypes: GenotypeTable, line_means: pl.DataFrame, *, folds: F
     features : line_id, feature, value; held against each season with the seasons before it.
     """
     means = line_means.group_by("line_id", "trait", maintain_order=True).agg(pl.col("centred").mean().alias("mean"))
-    found = leaks.outcome_markers(genotypes, means)
+    found = leaks.outcome_markers(genotypes, means) + leaks.outcome_traits(line_means)
     if folds is not None:
         found += leaks.clones_across_folds(genotypes, folds)
     for season in line_means["season"].unique().sort() if features is not None else ():

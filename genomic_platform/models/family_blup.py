@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.population.clusters import relationship_clusters
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import markers
 from genomic_platform.models.line_covariance import LineCovariance, Lines, MarkerWeights
@@ -44,11 +45,9 @@ def family_numbers(lines: Iterable[str], families: Mapping[str, str | None] | No
 
     Parameters
     ----------
-    families : line → family. None = clusters of the relationship (`drift.families.relationship_clusters`).
+    families : line → family. None = clusters of the relationship (`relationship_clusters`).
     """
     if families is None:
-        from genomic_platform.drift.families import relationship_clusters
-
         number_P = relationship_clusters(relationship_PP)
     else:
         names = [families.get(line) for line in lines]

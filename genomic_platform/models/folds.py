@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from genomic_platform.errors import InputError, Problem
+from genomic_platform.errors import InputError, Problem, ProgramError, counted
 
 FOLDS = 5
 SEED = 1000
@@ -27,9 +27,21 @@ def random_folds(lines: Iterable[str], replicate: int, *, n_folds: int = FOLDS, 
     ----------
     clones : groups of lines that are the same genotype (IBS > .99); all of a group go where its first line went.
         Leave empty for the reference folds.
+
+    Raises
+    ------
+    ProgramError : more folds than lines, or fewer than two.
     """
     ids = sorted(set(lines))
-    order = np.random.default_rng(seed + replicate).permutation(len(ids))
+    if not 2 <= n_folds <= len(ids):
+        raise ProgramError(f"{n_folds} folds of {counted(len(ids), 'line')}; expected two folds at least and a line in "
+                           "each; repair: ask for fewer folds or give more lines")
+    return _divided(ids, n_folds, seed + replicate, clones)
+
+
+def _divided(ids: list[str], n_folds: int, seed: int, clones: Iterable[Collection[str]]) -> dict[str, int]:
+    """As `random_folds`, of sorted ids; fewer lines than folds leave folds empty."""
+    order = np.random.default_rng(seed).permutation(len(ids))
     folds = {ids[line]: i % n_folds for i, line in enumerate(order)}
     for group in clones:
         members = sorted(line for line in group if line in folds)
@@ -84,9 +96,9 @@ def cell_folds(cells: pl.DataFrame, replicate: int, *, n_folds: int = FOLDS, see
     """
     parts = []
     for number, environment in enumerate(sorted(set(cells["environment"]))):
-        lines = cells.filter(pl.col("environment") == environment)["line_id"]
+        lines = sorted(set(cells.filter(pl.col("environment") == environment)["line_id"]))
         # Other environments, other permutations: replicates count up from the seed, far below a thousand.
-        folds = random_folds(lines, replicate, n_folds=n_folds, seed=seed + 1_000 * (number + 1), clones=clones)
+        folds = _divided(lines, n_folds, seed + 1_000 * (number + 1) + replicate, clones)
         parts.append(pl.DataFrame({"line_id": list(folds), "environment": environment, "fold": list(folds.values())}))
     return pl.concat(parts)
 

@@ -23,15 +23,15 @@ from genomic_platform.models.trait_fit import SolvedTrait, TraitData, TraitFit, 
 class AdditiveCovariance:
     """K = the relationship itself."""
 
-    def panel(self, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> np.ndarray:
-        return relationship_PP
+    def panel(self, relationship_EE: np.ndarray, scale: float, fit: TraitFit) -> np.ndarray:
+        return relationship_EE
 
-    def cross(self, lines: Lines, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> Lines:
+    def cross(self, lines: Lines, relationship_EE: np.ndarray, scale: float, fit: TraitFit) -> Lines:
         return lines
 
-    def marker_weights(self, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> MarkerWeights:
+    def marker_weights(self, relationship_EE: np.ndarray, scale: float, fit: TraitFit) -> MarkerWeights:
         """Back-solution û = Z'(σ²g / scale) V⁻¹(y − 1μ̂) (Strandén & Garrick 2009, eq. 5)."""
-        return MarkerWeights(fit.components.genetic / scale * fit.panel_weights(len(relationship_PP)), 1.0)
+        return MarkerWeights(fit.components.genetic / scale * fit.panel_weights(len(relationship_EE)), 1.0)
 
 
 class FittedGenomicBlup(FittedLineModel):

@@ -132,7 +132,7 @@ def outcome_features(features: pl.DataFrame, observed: pl.DataFrame, earlier: pl
         known when the prediction is made (contract TRAINING_SET).
     """
     found: list[str] = []
-    joined = features.drop_nulls("value").join(observed, on="line_id").join(
+    joined = features.drop_nulls("value").drop_nans("value").join(observed, on="line_id").join(
         earlier.select("line_id", "trait", "mean"), on=["line_id", "trait"])
     for (feature, trait), part in joined.sort("feature", "trait").group_by("feature", "trait", maintain_order=True):
         observed_N = part["observed"].to_numpy()
@@ -148,6 +148,31 @@ def outcome_features(features: pl.DataFrame, observed: pl.DataFrame, earlier: pl
         return []
     return [Notice("outcome_features", "features resemble the outcome more than the lines' own earlier records: known "
                    "only with the outcome, or measured on its plots", len(found), tuple(found[:EXAMPLES]))]
+
+
+def outcome_traits(line_means: pl.DataFrame) -> list[Notice]:
+    """Traits that hold a later harvest of another, by `outcome_features`: a season's records of one against each later
+    harvest of the others. A model of several traits learns from such a column what only the harvest says.
+
+    Not seen: a column that is no nearer to the harvest than the other trait's own earlier records are.
+
+    Parameters
+    ----------
+    line_means : contract LINE_MEANS.
+    """
+    found: list[Notice] = []
+    for season in line_means["season"].unique().sort():
+        harvest = _averages(line_means.filter(pl.col("season") == season), "observed")
+        before = line_means.filter(pl.col("season") < season)
+        for (trait,), part in before.group_by("trait", maintain_order=True):
+            recorded = _averages(part, "value", "season").select(
+                "line_id", "value", feature=pl.format("{} of {}", "trait", "season"))
+            found += outcome_features(recorded, harvest.filter(pl.col("trait") != trait), _averages(before, "mean"))
+    return found
+
+
+def _averages(line_means: pl.DataFrame, name: str, *within: str) -> pl.DataFrame:
+    return line_means.group_by("line_id", "trait", *within).agg(pl.col("centred").mean().alias(name))
 
 
 def _squared_correlations(table: GenotypeTable, value_N: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """How the covariance of lines follows from their genomic relationship: what a recipe must say, and no more.
 
 `genomic_blup` and `kernel` implement it; `line_model` and `line_recipe` do the rest for both.
-Axes: P lines of the training panel, Q lines to predict.
+Axes: P lines of the training panel, E these and those that only the pedigree joins to them, Q lines to predict.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genomic_platform.models.trait_fit import TraitFit
 
 @dataclass(frozen=True)
 class Lines:
-    """Q lines by their covariance with the panel's lines, shape (Q, P), and with themselves, shape (Q,)."""
+    """Q lines by their covariance with the panel's lines (or all E), shape (Q, P), and with themselves, shape (Q,)."""
 
     cross_QP: np.ndarray
     own_Q: np.ndarray
@@ -32,7 +32,7 @@ class MarkerWeights:
 
     Attributes
     ----------
-    weights_P : marker effects are Σ_P (dosage − 2p) × weight; they sum to 0.
+    weights_P : marker effects are Σ_P (dosage − 2p) × weight; they sum to 0. Over E until `PedigreeLines.on_panel`.
     share : squared correlation of the breeding value with the line's predicted value g, 0–1.
     own_effects : marker effects differ between groups of lines, so that the breeding value is all of g, and the
         weights give the part of the effects that is common.
@@ -53,14 +53,14 @@ class MarkerWeights:
 class LineCovariance(Protocol):
     """K of a trait as a function of the relationship and of the trait's bandwidth."""
 
-    def panel(self, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> np.ndarray:
-        """K of the panel's lines, shape (P, P), zero on average over the panel."""
+    def panel(self, relationship_EE: np.ndarray, scale: float, fit: TraitFit, /) -> np.ndarray:
+        """K of the same lines, shape (E, E), zero on average over them."""
         ...
 
-    def cross(self, lines: Lines, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> Lines:
+    def cross(self, lines: Lines, relationship_EE: np.ndarray, scale: float, fit: TraitFit, /) -> Lines:
         """K of other lines, given their relationship."""
         ...
 
-    def marker_weights(self, relationship_PP: np.ndarray, scale: float, fit: TraitFit) -> MarkerWeights:
+    def marker_weights(self, relationship_EE: np.ndarray, scale: float, fit: TraitFit, /) -> MarkerWeights:
         """The breeding value of a fitted trait."""
         ...

@@ -30,7 +30,7 @@ JOINED = "pedigree_lines"
 
 
 @dataclass(frozen=True, eq=False)
-class FittedLineModel:
+class FittedLineModel(markers.OfMarkerEffects[GenotypeTable]):
     """A trained model on a line covariance.
 
     Attributes
@@ -95,20 +95,6 @@ class FittedLineModel:
         own = self.covariance.cross(all_lines, relationship_EE, scale, fit)
         return value_columns(fit, solution, own, panel_Q, breeding.share,
                              breeding.breeding_values(lines.cross_QP, own.cross_QP, scale, fit))
-
-    def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
-        """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.
-
-        Raises ValueError for another number of markers.
-        """
-        return markers.breeding_values(dosage_NM, self.frequencies_M, self.effects_MT)
-
-    def explain(self, genotypes: GenotypeTable | None = None, top: int = 10) -> pl.DataFrame:
-        """Marker effects on the breeding value, or each line's `top` largest contributions to it."""
-        if genotypes is None:
-            return markers.effects_table(self.panel, self.frequencies_M, self.traits, self.effects_MT)
-        aligned = markers.match_markers(genotypes, self.panel)
-        return markers.top_contributions(aligned, self.frequencies_M, self.traits, self.effects_MT, top)
 
     def summary(self) -> dict[str, dict[str, float | int | str]]:
         """Per trait: status, lines trained on, components, heritability of the line mean, mean reliability."""

@@ -69,8 +69,8 @@ class LineRecipe(ABC):
         summaries: dict[str, dict[str, float | int | str]] = {}
         weights_PT, values_4PT = np.zeros((panel.n_lines, len(data))), np.zeros((4, panel.n_lines, len(data)))
         for solved in self.fit_components(relationship_EE, scale, data):
-            fit, t, own_E = solved.fit, place[solved.fit.trait], np.diagonal(solved.covariance_PP)
-            lines = Lines(solved.covariance_PP[: panel.n_lines], own_E[: panel.n_lines])
+            fit, t, own_E = solved.fit, place[solved.fit.trait], np.diagonal(solved.covariance_EE)
+            lines = Lines(solved.covariance_EE[: panel.n_lines], own_E[: panel.n_lines])
             breeding = joined.on_panel(self.covariance.marker_weights(relationship_EE, scale, fit))
             weights_PT[:, t] = breeding.weights_P
             values_4PT[:, :, t] = value_columns(
@@ -109,12 +109,12 @@ class LineRecipe(ABC):
         data = trait_data(training_set.means, (*lines, *joined.lines))
         parts = []
         for solved in self.fit_components(relationship_EE, scale, data):
-            fit, covariance_PE = solved.fit, solved.covariance_PP[: len(lines)]
+            fit, covariance_PE = solved.fit, solved.covariance_EE[: len(lines)]
             breeding = joined.on_panel(self.covariance.marker_weights(relationship_EE, scale, fit))
             parts.append(pl.DataFrame({
                 "line_id": lines, "trait": [fit.trait] * len(lines),
                 "breeding_value": breeding.breeding_values(relationship_PP, covariance_PE, scale, fit),
-                "genotypic_value": genotypic_values(fit, solved.covariance_PP)[: len(lines)],
+                "genotypic_value": genotypic_values(fit, solved.covariance_EE)[: len(lines)],
                 "intercept": np.full(len(lines), fit.intercept)}))
         return pl.concat(parts).sort("trait", maintain_order=True)
 

@@ -48,7 +48,7 @@ class MarkerFit:
 
 
 @dataclass(frozen=True, eq=False)
-class FittedMarkerModel:
+class FittedMarkerModel(markers.OfMarkerEffects[markers.PanelMarkers]):
     """A trained model that is linear in the markers.
 
     Attributes
@@ -124,20 +124,6 @@ class FittedMarkerModel:
         tolerance_T = _SAME * np.sqrt([max(fit.components.genetic, 1e-300) for fit in self.fits])
         same_Q = (np.abs(values_4QT[0] - known_4QT[0]) <= tolerance_T).all(axis=1) & (panel_Q >= 0)
         values_4QT[:, same_Q] = known_4QT[:, same_Q]
-
-    def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
-        """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.
-
-        Raises ValueError for another number of markers.
-        """
-        return markers.breeding_values(dosage_NM, self.frequencies_M, self.effects_MT)
-
-    def explain(self, genotypes: GenotypeTable | None = None, top: int = 10) -> pl.DataFrame:
-        """Marker effects on the breeding value, or each line's `top` largest contributions to it."""
-        if genotypes is None:
-            return markers.effects_table(self.panel, self.frequencies_M, self.traits, self.effects_MT)
-        aligned = markers.match_markers(genotypes, self.panel)
-        return markers.top_contributions(aligned, self.frequencies_M, self.traits, self.effects_MT, top)
 
     def summary(self) -> dict[str, dict[str, float | int | str]]:
         """Per trait: status, lines trained on, components, heritability of the line mean, and what the recipe adds."""

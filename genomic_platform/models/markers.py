@@ -5,9 +5,11 @@ What the effects mean belongs to the recipes. Axes: N panel lines, Q lines of an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import polars as pl
@@ -39,6 +41,9 @@ class PanelMarkers:
     def marker_digest(self) -> str:
         """As a genotype table's."""
         return marker_digest(self.variants)
+
+
+Panel = TypeVar("Panel", GenotypeTable, PanelMarkers)
 
 
 def match_markers(genotypes: GenotypeTable, panel: GenotypeTable | PanelMarkers) -> GenotypeTable:
@@ -156,6 +161,33 @@ def top_contributions(genotypes: GenotypeTable, frequencies_M: np.ndarray, trait
                                        "contribution": contribution_M[order]})
                          .select(pl.lit(line).alias("line_id"), pl.lit(trait).alias("trait"), pl.all()))
     return pl.concat(parts)
+
+
+class OfMarkerEffects(ABC, Generic[Panel]):
+    """What a fitted model says through its marker effects."""
+
+    panel: Panel
+    frequencies_M: np.ndarray
+    effects_MT: np.ndarray
+
+    @property
+    @abstractmethod
+    def traits(self) -> tuple[str, ...]:
+        """In the order of the effects' columns."""
+
+    def values_from_dosages(self, dosage_NM: np.ndarray) -> np.ndarray:
+        """Breeding values, float64 (N, T), of dosages in the panel's marker order; missing (−1) at 2p.
+
+        Raises ValueError for another number of markers.
+        """
+        return breeding_values(dosage_NM, self.frequencies_M, self.effects_MT)
+
+    def explain(self, genotypes: GenotypeTable | None = None, top: int = 10) -> pl.DataFrame:
+        """Marker effects on the breeding value, or each line's `top` largest contributions to it."""
+        if genotypes is None:
+            return effects_table(self.panel, self.frequencies_M, self.traits, self.effects_MT)
+        aligned = match_markers(genotypes, self.panel)
+        return top_contributions(aligned, self.frequencies_M, self.traits, self.effects_MT, top)
 
 
 def save_array(array: np.ndarray, path: Path) -> None:

@@ -5,7 +5,7 @@ A programme's own model follows the same protocol and is named `package.module:C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes.table import GenotypeTable
 
 
@@ -42,9 +43,42 @@ class TrainingSet:
     line_means: pl.DataFrame | None = None
     families: Mapping[str, str | None] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what no model can learn from: every such value is named in one InputError."""
+        problems = [Problem("training set", "at least one", "no record", "give records of the lines")] \
+            if self.means.is_empty() else []
+        problems += [*_unusable(self.means, "training set", "mean", "error_variance"),
+                    *_unusable(self.line_means, "line means", "mean", "standard_error"), *self._relationship_problems()]
+        if problems:
+            raise InputError(problems)
+
+    def _relationship_problems(self) -> Iterator[Problem]:
+        k_NN, n = self.relationship_NN, self.genotypes.n_lines
+        if k_NN is None:
+            return
+        if k_NN.shape != (n, n):
+            yield Problem("training set", f"shape {(n, n)}, the lines of the genotypes", f"of shape {k_NN.shape}",
+                          "compute it from these genotypes", field="relationship")
+        elif not np.isfinite(k_NN.sum()):  # a sum needs no second matrix
+            yield Problem("training set", "numbers", f"NaN or infinite in {int((~np.isfinite(k_NN)).sum())} cells",
+                          "compute it again from the genotypes", field="relationship")
+
     @property
     def traits(self) -> tuple[str, ...]:
         return tuple(self.means["trait"].unique().sort())
+
+
+def _unusable(table: pl.DataFrame | None, name: str, mean: str, error: str) -> Iterator[Problem]:
+    """Means that are no number, errors that are neither a number from 0 nor unknown (null)."""
+    if table is None:
+        return
+    for column, wrong, expected in (
+            (mean, pl.col(mean).is_finite().not_().fill_null(True), "a number"),
+            (error, pl.col(error).is_between(0, np.inf, closed="left").not_(), "a number from 0, or none")):
+        for row in table.filter(wrong).iter_rows(named=True):
+            where = f" in {row['environment']}" if "environment" in row else ""
+            yield Problem(name, expected, str(row[column]), "correct or remove the line's records",
+                          field=f"{column} of {row['trait']}, line {row['line_id']}{where},")
 
 
 @runtime_checkable

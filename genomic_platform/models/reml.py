@@ -28,6 +28,8 @@ TOLERANCE = 1e-4
 MIN_GAIN = 0.02
 MAX_ITERATIONS = 50
 MAX_HALVINGS = 8
+#: Average information times θ² below which the records say nothing of a component but by their gradient.
+NO_INFORMATION = 1e-14
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,19 @@ def _average_information_step(solution: MixedSolution, covariance_NN: np.ndarray
     average = 0.5 * np.array([[product_N @ projected_genetic_N, cross], [cross, dual_N @ projected_residual_N]])
     free = (theta > 0) | (gradient > 0)
     step = _free_step(average, gradient, free)
-    outward = free & (theta + step < 0)
-    if outward.any() and not outward.all():
-        # One component goes to its bound; the other takes its best step given that move.
+    outward = free & ((theta + step < 0) | unsupported(theta, gradient, average))
+    if outward.any():
+        # A component that goes to its bound leaves the other to take its best step given that move.
         kept = free & ~outward
         step = np.where(outward, -theta, 0.0)
         step += _free_step(average, gradient - average @ step, kept)
     step = np.maximum(step, -theta)
     return step, float(gradient @ step - 0.5 * step @ average @ step)
+
+
+def unsupported(theta_K: np.ndarray, gradient_K: np.ndarray, information_KK: np.ndarray) -> np.ndarray:
+    """Components that no record supports, K_k Py = 0: the likelihood falls all the way up from θ_k = 0."""
+    return (gradient_K < 0) & (np.diagonal(information_KK) * theta_K**2 < NO_INFORMATION)
 
 
 def _free_step(average: np.ndarray, gradient: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -22,10 +22,17 @@ _TARGET = re.compile(r"target\(\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*
 
 def correlation(x_N: np.ndarray, y_N: np.ndarray) -> float | None:
     """Pearson r; None for fewer than three pairs or where one side does not vary."""
-    if len(x_N) < MIN_LINES or _flat(x_N) or _flat(y_N):
+    if no_correlation(x_N, y_N):
         return None
     r = float(np.corrcoef(x_N, y_N)[0, 1])
     return r if np.isfinite(r) else None
+
+
+def no_correlation(x_N: np.ndarray, y_N: np.ndarray) -> str | None:
+    """Why `correlation` is None, as a table says it: `n=2`, `constant`; None where it is a number."""
+    if len(x_N) < MIN_LINES:
+        return f"n={len(x_N)}"
+    return "constant" if _flat(x_N) or _flat(y_N) else None
 
 
 def slope(predicted_N: np.ndarray, observed_N: np.ndarray) -> float | None:

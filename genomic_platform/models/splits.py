@@ -23,7 +23,7 @@ import polars as pl
 
 from genomic_platform.errors import ProgramError
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.folds import cell_folds, fold_members, random_folds
+from genomic_platform.models.folds import FOLDS, cell_folds, fold_members, random_folds
 from genomic_platform.models.leaks import check_known
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.scores import MIN_FAMILY
@@ -213,7 +213,8 @@ def _hybrids(study: Study, replicates: int) -> Iterator[Split]:
     lines = [line for line in study.phenotyped if None not in study.parents.get(line, (None, None))]
     parents = {parent for line in lines for parent in study.parents[line] if parent}
     for replicate in range(replicates):
-        for fold, left_out in enumerate(fold_members(random_folds(parents, replicate, clones=study.clones))):
+        folds = random_folds(parents, replicate, n_folds=min(FOLDS, len(parents)), clones=study.clones)
+        for fold, left_out in enumerate(fold_members(folds)):
             members = [line for line in lines if set(study.parents[line]) & set(left_out)]
             offspring = [line for line, own in study.parents.items() if set(own) & set(left_out)]
             yield from _without(study, whole, members, replicate, fold, left_out=[*left_out, *offspring])

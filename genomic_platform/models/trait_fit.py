@@ -2,7 +2,7 @@
 
 Traits on the same lines share one tridiagonal reduction; with known errors and above 1,000 lines REML begins on a part
 of them. The lines' covariance belongs to the recipes, the algebra to `blup`, `reml` and `tridiagonal`.
-Axes: P panel lines, N training lines, T traits.
+Axes: E lines of the covariance (the panel's, then those that only the pedigree joins), N training lines, T traits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TraitData:
 
     Attributes
     ----------
-    rows_N : positions of the training lines in the panel, ascending. y_N : line means, trait's unit.
+    rows_N : positions of the training lines among E, ascending. y_N : line means, trait's unit.
     errors : R of the means; None = equal weights, error variance unknown.
     status : fitted | constant | too few lines.
     """
@@ -67,20 +67,20 @@ class TraitFit:
     def fitted(self) -> bool:
         return self.components.genetic > 0
 
-    def solve(self, covariance_PP: np.ndarray) -> MixedSolution:
-        """The mixed model again at the estimates (one Cholesky factor), K given for all panel lines."""
-        return solve(self.data.y_N, covariance_PP[np.ix_(self.data.rows_N, self.data.rows_N)], self.components,
+    def solve(self, covariance_EE: np.ndarray) -> MixedSolution:
+        """The mixed model again at the estimates (one Cholesky factor), K given for all lines."""
+        return solve(self.data.y_N, covariance_EE[np.ix_(self.data.rows_N, self.data.rows_N)], self.components,
                      self.data.errors)
 
-    def panel_weights(self, n_panel: int) -> np.ndarray:
-        """`dual_N` spread over the panel's lines, 0 for lines that did not train; shape (P,)."""
-        weights_P = np.zeros(n_panel)
-        weights_P[self.data.rows_N] = self.dual_N
-        return weights_P
+    def panel_weights(self, n_lines: int) -> np.ndarray:
+        """`dual_N` spread over all lines, 0 for lines that did not train; shape (E,)."""
+        weights_E = np.zeros(n_lines)
+        weights_E[self.data.rows_N] = self.dual_N
+        return weights_E
 
 
 def trait_data(means: pl.DataFrame, lines: Sequence[str]) -> list[TraitData]:
-    """Training data of every trait of `means` (contract TRAINING_SET), traits sorted, lines in panel order.
+    """Training data of every trait of `means` (contract TRAINING_SET), traits sorted, in the order of `lines` (E).
 
     Error variances are used when at least half the trait's lines have one; the others then take the median and share
     nothing.
@@ -119,21 +119,21 @@ def loadings_array(lists: pl.Series) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SolvedTrait:
-    """A trait's estimates, the covariance of the panel's lines, and the solution where REML had to make it."""
+    """A trait's estimates, the covariance of all lines, and the solution where REML had to make it."""
 
     fit: TraitFit
-    covariance_PP: np.ndarray
+    covariance_EE: np.ndarray
     made: MixedSolution | None = None
 
     def solution(self) -> MixedSolution | None:
         """V⁻¹ and what follows from it, by a Cholesky factor unless it is made already; None: not fitted."""
         if self.made is not None or self.fit.data.status != "fitted":
             return self.made
-        return self.fit.solve(self.covariance_PP)
+        return self.fit.solve(self.covariance_EE)
 
 
-def fit_traits(covariance_PP: np.ndarray, data: Iterable[TraitData], bandwidth: float = 0.0) -> Iterator[SolvedTrait]:
-    """REML and solution of every trait under one covariance of the panel's lines, one trait at a time.
+def fit_traits(covariance_EE: np.ndarray, data: Iterable[TraitData], bandwidth: float = 0.0) -> Iterator[SolvedTrait]:
+    """REML and solution of every trait under one covariance of all lines, one trait at a time.
 
     A solution holds V⁻¹, N² numbers: take what is needed of it and let it go before asking for the next.
     """
@@ -142,15 +142,15 @@ def fit_traits(covariance_PP: np.ndarray, data: Iterable[TraitData], bandwidth: 
         if d.status == "fitted":
             groups.setdefault(d.rows_N.tobytes(), []).append(d)
         else:
-            yield SolvedTrait(_unfitted(d, bandwidth), covariance_PP)
+            yield SolvedTrait(_unfitted(d, bandwidth), covariance_EE)
     for group in groups.values():
         rows_N = group[0].rows_N
-        k_NN = covariance_PP if len(rows_N) == len(covariance_PP) else covariance_PP[np.ix_(rows_N, rows_N)]
+        k_NN = covariance_EE if len(rows_N) == len(covariance_EE) else covariance_EE[np.ix_(rows_N, rows_N)]
         for d, start in zip(group, _equal_errors(k_NN, group), strict=True):
             solution = None if d.errors is None else _known_errors(k_NN, d, d.errors, start.components)
             found = start if solution is None else solution
             fit = TraitFit(d, found.components, found.mean, found.dual_N, found.log_likelihood, bandwidth)
-            yield SolvedTrait(fit, covariance_PP, solution)
+            yield SolvedTrait(fit, covariance_EE, solution)
 
 
 def spread(n: int, most: int) -> np.ndarray:
@@ -183,7 +183,7 @@ def _unfitted(data: TraitData, bandwidth: float) -> TraitFit:
     return TraitFit(data, VarianceComponents(0.0, 0.0, 0.0), mean, np.zeros(len(data.y_N)), bandwidth=bandwidth)
 
 
-def genotypic_values(fit: TraitFit, covariance_PP: np.ndarray) -> np.ndarray:
-    """BLUP of g + r for all panel lines, without reliabilities; shape (P,)."""
-    value_P = fit.components.genetic * (covariance_PP[:, fit.data.rows_N] @ fit.dual_N)
-    return value_P + fit.components.line_residual * fit.panel_weights(len(covariance_PP))
+def genotypic_values(fit: TraitFit, covariance_EE: np.ndarray) -> np.ndarray:
+    """BLUP of g + r for all lines, without reliabilities; shape (E,)."""
+    value_E = fit.components.genetic * (covariance_EE[:, fit.data.rows_N] @ fit.dual_N)
+    return value_E + fit.components.line_residual * fit.panel_weights(len(covariance_EE))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genomic_platform.errors import GenomicPlatformError, InputError, NotAvailable, Notice, counted
+from genomic_platform.models.scores import MIN_LINES
 
 if TYPE_CHECKING:
     from genomic_platform.landing.initialise import Initialised
@@ -153,7 +154,8 @@ def report_tables(out: Console, found: dict[str, Any]) -> None:
     _text(out, "all, known, new, within: forward predictive ability r, on the season's harvest, of the champion "
           "published one season before, trained on so many lines: for all, known and new lines, and within families. "
           "own, family: r of the baselines, the line's or family's earlier mean (! did better than the champion on the "
-          "same lines). decision: taken after the harvest.", "dim")
+          "same lines). n=2, constant: too few lines for r, or values that do not vary. decision: taken after the "
+          "harvest.", "dim")
 
 
 def _champion_now(out: Console, now: dict[str, Any]) -> None:
@@ -173,10 +175,18 @@ def _report_row(row: dict[str, Any]) -> dict[str, str]:
     version = f" v{row['registry_version']}" if row["registry_version"] is not None else ""
     return {
         "season": row["season"], "champion": f"{row['champion_recipe']}{version}" if row["champion_recipe"] else "–",
-        "lines": _number(row["n_train"]), "all": _number(row["r_all"]), "known": _number(row["r_known"]),
-        "new": _number(row["r_new"]), "within": _number(row["r_within_family"]), "own": baseline("own_mean"),
+        "lines": _number(row["n_train"]), "all": _scored(row["r_all"], row["n_scored"]),
+        "known": _scored(row["r_known"], row["n_known"]), "new": _scored(row["r_new"], row["n_new"]),
+        "within": _number(row["r_within_family"]), "own": baseline("own_mean"),
         "family": baseline("family_mean"), "top20": _number(row["top20_hit"], 2), "slope": _number(row["slope"], 2),
         "decision": row["decision"], "drift": row["drift_decision"].replace("_", " ")}
+
+
+def _scored(r: float | None, n_lines: int | None) -> str:
+    """r of so many lines, or why there is none: `n=2`, `constant`; `–` where no line was to be scored."""
+    if r is not None or not n_lines:
+        return _number(r)
+    return f"n={n_lines}" if n_lines < MIN_LINES else "constant"
 
 
 def ranking_table(out: Console, program: Program, ranked: pl.DataFrame, season: str, first: int) -> None:
@@ -213,7 +223,8 @@ def evaluation_table(out: Console, found: Evaluation) -> None:
                "lines", "folds", "replicates"]
     table = _table(out, columns, right=columns[4:])
     for row in found.table.sort("trait", "environment", nulls_last=False, maintain_order=True).iter_rows(named=True):
-        numbers = [_number(row[c]) for c in ("r_mean", "r_sd", "r_within_family", "slope", "top20_hit")]
+        numbers = [row["no_r"] or _number(row["r_mean"]),
+                   *(_number(row[c]) for c in ("r_sd", "r_within_family", "slope", "top20_hit"))]
         baselines = [_number(row[f"baseline_{b}"]) + "!" * (b in row["loses_to"]) for b in ("own_mean", "family_mean")]
         table.add_row(row["trait"], row["environment"] or "line mean", row["model"], row["scheme"], *numbers,
                       *baselines, *(str(row[c]) for c in ("n_lines", "n_folds", "replicates")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | N
     if replicates < 1:
         raise ProgramError(f"replicates is {replicates}; expected at least 1")
     recipes, wanted = list(models or program.file.candidates), chosen_traits(program, traits)
+    given = None if folds is None else _given_folds(folds)
     kept = cache if cache is not None and not code_version().endswith(".dirty") else None
     asked = {"scheme": scheme, "traits": wanted, "replicates": replicates, "files": _files(program, folds),
              "reliabilities": reliabilities, "settings": program.settings_digest(*SECTIONS),
@@ -67,7 +68,7 @@ def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | N
     held = {recipe: _Held.read(place) for recipe, place in places.items() if place.is_file()}
     missing = [recipe for recipe in recipes if recipe not in held]
     if missing:
-        held |= _measure(program, scheme, missing, wanted, folds, replicates, reliabilities)
+        held |= _measure(program, scheme, missing, wanted, given, replicates, reliabilities)
     for recipe in missing if kept else ():
         held[recipe].keep(places[recipe])
     return _scored(program, [held[recipe] for recipe in recipes], folds is not None, recipes, missing)
@@ -125,14 +126,22 @@ def _key(recipe: str, asked: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequence[str], folds: Path | None,
-             replicates: int, reliabilities: bool) -> dict[str, _Held]:
+def _given_folds(path: Path) -> dict[str, str]:
+    from genomic_platform.models.folds import published_folds
+    from genomic_platform.phenotypes.delimited import read_delimited
+
+    file = read_delimited(path)
+    if file.problems:
+        raise InputError(file.problems)
+    return published_folds(file.cells, file.name)
+
+
+def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequence[str],
+             folds: Mapping[str, str] | None, replicates: int, reliabilities: bool) -> dict[str, _Held]:
     from genomic_platform.genotypes.panel import known_panel
     from genomic_platform.genotypes.quality.qc import apply_qc, genotype_qc
     from genomic_platform.genotypes.read import read_genotypes
     from genomic_platform.models.evaluate import leak_notices, predictions
-    from genomic_platform.models.folds import published_folds
-    from genomic_platform.phenotypes.delimited import read_delimited
     from genomic_platform.phenotypes.line_means import line_means
     from genomic_platform.phenotypes.trials import read_trials
 
@@ -144,19 +153,13 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
     means, _ = line_means(records, means=section.means)
     unordered = landing.seasons == [ALL]
     reference = section.means == "centred" and section.weights == "none"
-    given = None
-    if folds is not None:
-        file = read_delimited(folds)
-        if file.problems:
-            raise InputError(file.problems)
-        given = published_folds(file.cells, file.name)
     checked = apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump()))
     pedigree = landing.pedigree(registry.records, panel.lines).records
     parents = {line: (one, two) for line, one, two in pedigree.select("line_id", "parent_1", "parent_2").iter_rows()}
     found = predictions(checked, means, recipes=recipes, traits=traits, scheme=scheme, replicates=replicates,
-                        folds=given, within_environment=unordered and scheme == "cv1", means=section.means,
+                        folds=folds, within_environment=unordered and scheme == "cv1", means=section.means,
                         weights=section.weights, clones_share_fold=not reference, families=registry.families,
                         parents=parents, pedigree=pedigree, reliabilities=reliabilities)
-    leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=given)))
+    leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=folds)))
     averages = dict(means.group_by("trait").agg(pl.col("mean").mean()).sort("trait").iter_rows())
     return {recipe: _Held(found.filter(pl.col("recipe") == recipe), averages, leaks) for recipe in recipes}

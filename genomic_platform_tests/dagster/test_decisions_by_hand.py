@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from genomic_platform.abandoned import abandoned, sweep, unpublished_run
 from genomic_platform.definitions import build_definitions
 from genomic_platform.errors import NotAvailable, ProgramError, StoreUnavailable
 from genomic_platform.io_managers.versioned import resources_of
+from genomic_platform.models.checkpoint import FILE as CHECKPOINT
+from genomic_platform.models.checkpoint import Checkpoint
+from genomic_platform.program import FieldSeason
 from genomic_platform.results import answers
 from genomic_platform.results.report import report
 from genomic_platform.results.status import status
@@ -327,6 +332,29 @@ def test_unpublished_run_is_finished_or_swept(published: Published, opened: Open
     other = small.run(instance, "2021", assets=["trial_records"]).run_id
     assert [a.branch for a in sweep(small.workspace, small.name, 0.0)] == [f"run-{other}"]
     assert small.workspace.store.branches() == ["main"]
+
+
+def test_checkpoints_that_no_run_came_back_to_are_swept(published: Published, opened: Opened) -> None:
+    """Of two trainings the older one goes, unless its season is under way; another programme's stay."""
+    small = published(1)
+    instance = opened(small)
+    elsewhere = FieldSeason("another", "2020")
+    old, fresh, other = (small.workspace.checkpoints(season, name) for season, name in (
+        (small.program.season("2020"), "old"), (small.program.season("2020"), "fresh"), (elsewhere, "old")))
+    for folder, days in ((old, 8), (fresh, 0), (other, 8)):
+        Checkpoint(folder / "trait").save({"epoch": 3})
+        for path in (folder / "trait" / CHECKPOINT, folder / "trait", folder):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    waiting = dg.DagsterRun(job_name="train_season", run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED,
+                            tags={"dagster/partition": small.key("2020")})
+    instance.add_run(waiting)
+    assert sweep(small.workspace, small.name, 7.0) == []
+    instance.report_run_canceled(waiting)
+    (found,) = abandoned(small.workspace, small.name, 7.0)
+    assert (found.checkpoints, found.season, round(found.days)) == (old, "2020", 8)
+    assert found.name == "checkpoints of training old"
+    assert [item.checkpoints for item in sweep(small.workspace, small.name, 7.0)] == [old]
+    assert [folder.exists() for folder in (old, fresh, other)] == [False, True, True]
 
 
 def test_a_season_under_way_is_not_swept(published: Published, opened: Opened) -> None:

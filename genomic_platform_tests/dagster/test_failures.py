@@ -61,7 +61,8 @@ def test_a_steps_checkpoints_go_when_its_result_is_sealed(
     small = published(1)
     record = small.main.record("training_set", "2019")
     assert record is not None
-    own, other = small.workspace.checkpoints(record.fingerprint), small.workspace.checkpoints("of another step")
+    season = small.program.season("2019")
+    own, other = (small.workspace.checkpoints(season, name) for name in (record.fingerprint, "of another step"))
     for folder in (own, other):
         folder.mkdir(parents=True)
     result = small.run(opened(small), "2019", assets=["training_set"], tags={FORCE_TAG: "true"})

@@ -72,4 +72,4 @@ def test_a_process_a_step_publishes_the_same_season(templates: dict[int, Path], 
     assert ours == theirs
     with small.workspace.turn(small.name):
         assert not list((small.workspace.root / "leases").glob("*.json"))
-    assert not list((small.workspace.root / "checkpoints").glob("*"))
+    assert not list((small.workspace.root / "checkpoints").glob("*/*/*"))

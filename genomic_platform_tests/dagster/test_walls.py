@@ -62,6 +62,13 @@ def test_the_library_knows_nothing_of_dagster_mlflow_settings() -> None:
     assert breaking(list(in_room(*LIBRARY)), forbidden) == {}
 
 
+def test_the_library_has_an_order() -> None:
+    """Genotypes and phenotypes are upstream of models, models of drift."""
+    rooms = {room: f"genomic_platform.{room}" for room in LIBRARY}
+    assert breaking(list(in_room("genotypes", "phenotypes")), {rooms["models"], rooms["drift"]}) == {}
+    assert breaking(list(in_room("models")), {rooms["drift"]}) == {}
+
+
 def test_only_stores_speak_to_mlflow_and_lakefs() -> None:
     assert breaking([p for p in MODULES if p not in set(in_room("stores"))], {"mlflow", "lakefs", "lakefs_sdk"}) == {}
 

@@ -132,7 +132,7 @@ def test_a_folder_that_is_no_table_is_named(tmp_path: Path, capsys: pytest.Captu
     (["grm", "--out", "nowhere/g.npy"], 2, "nowhere is not a folder"),
     (["grm", "--out", "g.npz"], 2, "expected a name that ends in .npy"),
     (["prune", "--window-bp", "100"], 2, "a chromosome and a position for every variant"),
-    (["report"], 2, "expected a table of several batches"),
+    (["report"], 2, "no batches were merged into it; expected some; repair: ingest all files at once"),
 ])
 def test_what_cannot_be_done_is_said_and_is_no_fault(wheat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                                      monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int,

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.drift.families import hudson, relationship_clusters
+from genomic_platform.drift.families import hudson
 from genomic_platform.drift.population import genotype_shift
 from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.population.clusters import relationship_clusters
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 

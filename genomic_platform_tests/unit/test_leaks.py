@@ -111,6 +111,21 @@ def test_a_planted_future_column_is_caught(panel: NestedPanel) -> None:
                  refuse_leaks=True)
 
 
+def test_a_trait_that_holds_the_next_harvest_is_caught(panel: NestedPanel) -> None:
+    """A column of next year's yield, entered beside this year's; an honest second trait is a noisy copy of its own."""
+    noise_N = np.random.default_rng(4).normal(size=panel.line_means.height)
+    honest = panel.line_means.with_columns(trait=pl.lit("plant_height_cm"), centred=pl.col("centred") + 0.5 * noise_N)
+    means = pl.concat([panel.line_means, honest])
+    assert leak_notices(panel.genotypes, means) == []
+    following = _harvest(panel, "2021").rename({"value": "late"})
+    late = panel.line_means.filter(pl.col("season") == "2020").join(following, on="line_id").with_columns(
+        trait=pl.lit("note"), centred="late").select(means.columns)
+    (notice,) = leak_notices(panel.genotypes, pl.concat([means, late]))
+    assert [said.split(", r ")[0] for said in notice.examples] == [
+        "note of 2020 with grain_yield_t_ha", "note of 2020 with plant_height_cm"]
+    assert notice.code == "outcome_features"
+
+
 def test_a_feature_of_a_later_season_is_refused(panel: NestedPanel) -> None:
     features = _harvest(panel, "2021").with_columns(feature=pl.lit("late"), known_from=pl.lit("2021"))
     with pytest.raises(ProgramError, match=r"late \(known from 2021\): known only after season 2019"):

@@ -22,7 +22,7 @@ from genomic_platform.executors.leases import CANDIDATE_TAG, DeviceRequest
 from genomic_platform.known import EVERYTHING, learnt_from
 from genomic_platform.models.candidate import FittedCandidate, fit_candidate
 from genomic_platform.models.recipes import RECIPES, load_recipe
-from genomic_platform.program import ProgramFile
+from genomic_platform.program import FieldSeason, ProgramFile
 from genomic_platform.results import plots
 from genomic_platform.schemas.predictions import VALUES
 from genomic_platform.stores.assets import RELEASE
@@ -71,7 +71,8 @@ def _fit_further(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]
     for recipe in further:
         fitted = _step(recipe).run(context, {})
         season.assets.seal(fitted.value)
-        shutil.rmtree(season.workspace.checkpoints(fitted.value.fingerprint), ignore_errors=True)
+        shutil.rmtree(season.workspace.checkpoints(FieldSeason.from_key(context.partition_key),
+                                                   fitted.value.fingerprint), ignore_errors=True)
         versions.append(fitted.value.data_version)
         metadata |= {f"{recipe} {name}": shown for name, shown in (fitted.metadata or {}).items()
                      if not name.startswith("dagster/")}

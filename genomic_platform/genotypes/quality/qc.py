@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.hardy_weinberg import exact_p_values, expected_heterozygotes, panel_inbreeding
 from genomic_platform.genotypes.parallel import in_order
@@ -79,12 +80,14 @@ def genotype_qc(table: GenotypeTable, *, min_variant_call_rate: float = 0.5, min
 def apply_qc(table: GenotypeTable, qc: pl.DataFrame) -> GenotypeTable:
     """The lines and variants of `table` that `qc` kept, in table order.
 
-    Raises ValueError when `qc` is of another table, or keeps no line or no variant.
+    Raises ValueError when `qc` is of another table, InputError when it keeps no line or no variant.
     """
     variants, lines = qc_rows(table, qc, "variant"), qc_rows(table, qc, "line")
     mask_M, mask_N = variants["kept"].to_numpy(), lines["kept"].to_numpy()
     if not mask_M.any() or not mask_N.any():
-        raise ValueError("quality control kept no line or no variant; lower the call rate or frequency it asks for")
+        raise InputError([Problem(
+            "genotypes", "some of each", f"{int(mask_N.sum())} of {len(mask_N)} lines and {int(mask_M.sum())} of "
+            f"{len(mask_M)} variants kept by quality control", "lower its thresholds, [genotype_qc] in program.toml")])
     if mask_M.all() and mask_N.all():
         return table
     return table.select(mask_M, None if mask_N.all() else lines["id"].filter(lines["kept"]).to_list())

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genomic_platform.models.reml import unsupported
+
 MAX_ITERATIONS = 200
 MAX_HALVINGS = 8
 #: Log likelihood that a step must promise to be taken: less moves no estimate by more than a thousandth of its standard
@@ -138,8 +140,9 @@ def em_step(theta_K: np.ndarray, gradient_K: np.ndarray, covariances: Sequence[n
 
 def bounded_step(theta_K: np.ndarray, gradient_K: np.ndarray, information_KK: np.ndarray) -> np.ndarray:
     """AI⁻¹ × gradient over the components that may move; one that would pass 0 goes to 0 and the others adapt."""
-    free_K = (theta_K > 0) | (gradient_K > 0)
-    step_K = np.zeros(len(theta_K))
+    none_K = unsupported(theta_K, gradient_K, information_KK)
+    free_K = ((theta_K > 0) | (gradient_K > 0)) & ~none_K
+    step_K = np.where(none_K, -theta_K, 0.0)
     for _ in range(len(theta_K)):
         rest_K = gradient_K - information_KK @ np.where(free_K, 0.0, step_K)
         at = np.flatnonzero(free_K)

@@ -105,10 +105,7 @@ class FittedReactionNetwork:
         assert covariates is not None
         if environments is None:
             return covariates.environments, covariates.w_EW
-        new = environments.filter(~pl.col("environment").is_in(list(covariates.environments)))
-        if new.is_empty():
-            return covariates.environments, covariates.w_EW
-        names, a_AW = covariates.standardised(new)
+        names, a_AW = self.additive.new_environments(environments)
         return (*covariates.environments, *names), np.vstack([covariates.w_EW, a_AW])
 
     def _inputs(self, aligned: GenotypeTable, branch: Branch) -> np.ndarray:

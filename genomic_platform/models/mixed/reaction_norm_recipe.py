@@ -56,7 +56,7 @@ class ReactionNormRecipe:
     weights: str = "auto"
 
     name: ClassVar[str] = "reaction_norm"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = "2"
 
     def fit(self, training_set: TrainingSet, *, seed: int = 0, device: str = "cpu",
             checkpoint: Path | None = None) -> FittedReactionNorm:

@@ -24,17 +24,19 @@ class QuickValues(Protocol):
     def fit_values(self, training_set: TrainingSet) -> pl.DataFrame: ...
 
 
-def panel_values(recipe: Model, training_set: TrainingSet) -> pl.DataFrame:
-    """Values of all lines of the panel after training: line_id, trait, breeding_value, genotypic_value, intercept.
+def panel_values(recipe: Model, training_set: TrainingSet, environments: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Values of all lines of the panel after training: line_id, trait, environment (null = mean over environments),
+    breeding_value, genotypic_value, intercept.
 
-    `intercept` + value is a prediction on the scale of the training means.
+    `intercept` + value is a prediction on the scale of the training means. `environments` : covariates of those that
+    recipes which read them predict too.
     """
     if isinstance(recipe, QuickValues):
-        return recipe.fit_values(training_set)
-    values = recipe.fit(training_set).predict(training_set.genotypes).filter(pl.col("environment").is_null())
+        return recipe.fit_values(training_set).with_columns(environment=pl.lit(None, dtype=pl.String))
+    values = recipe.fit(training_set).predict(training_set.genotypes, environments)
     intercept = (training_set.means.filter("genotyped").group_by("trait").agg(pl.col("mean").mean().alias("intercept")))
     return (values.join(intercept, on="trait")
-            .select("line_id", "trait", "breeding_value", "genotypic_value", "intercept"))
+            .select("line_id", "trait", "environment", "breeding_value", "genotypic_value", "intercept"))
 
 
 def cross_validate(training_set: TrainingSet, recipes: Mapping[str, Model],

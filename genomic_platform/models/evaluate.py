@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
     parents: Mapping[str, tuple[str | None, str | None]] | None
     pedigree: pl.DataFrame | None
     features: pl.DataFrame | None
+    environments: pl.DataFrame | None
     reliabilities: bool
 
 
@@ -90,7 +91,7 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
                 families: Mapping[str, str | None] | None = None,
                 parents: Mapping[str, tuple[str | None, str | None]] | None = None,
                 pedigree: pl.DataFrame | None = None, features: pl.DataFrame | None = None,
-                reliabilities: bool = False) -> pl.DataFrame:
+                environments: pl.DataFrame | None = None, reliabilities: bool = False) -> pl.DataFrame:
     """Every recipe's prediction of every line (and environment) held out, on the same splits.
 
     Parameters
@@ -106,6 +107,9 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
     pedigree : contract PEDIGREE, through which lines in trial without genotypes train.
     features : line_id, feature, value, known_from of what recipes read beside markers; refused where it is known only
         after the season scored (`leaks.check_features`).
+    environments : contract ENVIRONMENT_RECORDS, for recipes that read covariates; used where every environment of the
+        line means has some, and of them those that all have. An environment left out (cv0, cv00, environment, location)
+        or held out in part (cv2) is predicted by its own, whole season included; forward knows none of the season's.
     reliabilities : have them too (cv1, family, hybrid), which costs a full fit.
 
     Returns
@@ -124,7 +128,8 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
     kept = line_means.filter(pl.col("trait").is_in(traits))
     order = list(seasons) if seasons is not None else kept["season"].unique().sort().to_list()
     study = Study(genotypes, vanraden(genotypes).matrix_NN, kept, means, weights, order, families or {}, parents or {},
-                  identical_lines(genotypes) if clones_share_fold and folds is None else (), pedigree)
+                  identical_lines(genotypes) if clones_share_fold and folds is None else (), pedigree,
+                  _complete(environments, kept))
     check_scheme(study, scheme, folds, within_environment)
     models = {name: load_recipe(name) for name in recipes}
     if len(study.phenotyped) < 2 * FOLDS:
@@ -143,6 +148,16 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
     table = pl.concat(parts) if parts else pl.DataFrame(schema=PREDICTIONS)
     return table.with_columns(pl.lit(scheme).alias("scheme"), pl.col("trait").replace_strict(
         spans, default=False, return_dtype=pl.Boolean).alias("spans_seasons")).select(*PREDICTIONS)
+
+
+def _complete(environments: pl.DataFrame | None, line_means: pl.DataFrame) -> pl.DataFrame | None:
+    """Records of covariates that every environment of the line means has; None where there is none."""
+    if environments is None:
+        return None
+    names = line_means["environment"].unique().to_list()
+    own = environments.filter(pl.col("environment").is_in(names))
+    complete = own.filter(pl.col("environment").n_unique().over("variable") == len(names))
+    return None if complete.is_empty() else complete
 
 
 def leak_notices(genotypes: GenotypeTable, line_means: pl.DataFrame, *, folds: Folds | None = None,
@@ -177,8 +192,8 @@ def _predicted(study: Study, split: Split, recipe: Model, reliabilities: bool) -
     about = pl.DataFrame([(line, study.families.get(line), parents_seen(line, study.parents, trained))
                           for line in sorted(lines)],
                          schema={"line_id": pl.String, "family": pl.String, "parents_seen": pl.Int64}, orient="row")
-    table = (split.observed.join(_values(recipe, training_set, reliabilities and split.on_means),
-                                 on=["line_id", "trait"], maintain_order="left")
+    table = (_joined(split.observed, _values(recipe, training_set, reliabilities and split.on_means,
+                                             split.environments))
              .join(own, on=["line_id", "trait"], how="left", maintain_order="left")
              .join(about, on="line_id", how="left", maintain_order="left")
              .join(_family_means(own, study.families), on=["trait", "family"], how="left", maintain_order="left")
@@ -204,10 +219,21 @@ def _family_means(own: pl.DataFrame, families: Mapping[str, str | None]) -> pl.D
         pl.col("own_mean").mean().alias("family_mean"))
 
 
-def _values(recipe: Model, training_set: TrainingSet, reliabilities: bool) -> pl.DataFrame:
+def _joined(observed: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
+    """Values of the environment observed where the recipe gives them, else the mean over environments."""
+    own = values.filter(pl.col("environment").is_not_null())
+    there = observed.join(own, on=["line_id", "trait", "environment"], maintain_order="left")
+    elsewhere = observed.join(own, on=["line_id", "trait", "environment"], how="anti", maintain_order="left").join(
+        values.filter(pl.col("environment").is_null()).drop("environment"), on=["line_id", "trait"],
+        maintain_order="left")
+    return pl.concat([there, elsewhere.select(there.columns)])
+
+
+def _values(recipe: Model, training_set: TrainingSet, reliabilities: bool,
+            environments: pl.DataFrame | None) -> pl.DataFrame:
     """`panel_values` with the genotypic value's reliability, (1 − reliability) V_g and σ²e; null unless asked for."""
     if not reliabilities:
-        return panel_values(recipe, training_set).with_columns(
+        return panel_values(recipe, training_set, environments).with_columns(
             pl.lit(None, pl.Float64).alias(c) for c in ("reliability", "unexplained", "model_error_variance"))
     fitted = recipe.fit(training_set)
     values = fitted.predict(training_set.genotypes).filter(pl.col("environment").is_null())
@@ -221,8 +247,8 @@ def _values(recipe: Model, training_set: TrainingSet, reliabilities: bool) -> pl
     return (values.join(intercept, on="trait").join(variances, on="trait", how="left")
             .with_columns(reliability="genotypic_value_reliability",
                           unexplained=(1 - pl.col("genotypic_value_reliability")) * pl.col("variance"))
-            .select("line_id", "trait", "breeding_value", "genotypic_value", "intercept", "reliability", "unexplained",
-                    "model_error_variance"))
+            .select("line_id", "trait", "environment", "breeding_value", "genotypic_value", "intercept", "reliability",
+                    "unexplained", "model_error_variance"))
 
 
 def _number(summary: Mapping[str, float | int | str], key: str) -> float | None:

@@ -58,6 +58,10 @@ RECIPES: dict[str, BuiltIn] = {
     "graph_network": BuiltIn(
         f"{_HERE}.networks.graph_network:GraphNetwork",
         "GBLUP and a network over a line's scores and those of its nearest relatives", on_a_card=True),
+    "reaction_norm_network": BuiltIn(
+        f"{_HERE}.networks.reaction_norm_network:ReactionNormNetwork",
+        "reaction_norm and a network of markers × covariates, kept where it helps in new environments",
+        ("line_means",), on_a_card=True),
 }
 
 

@@ -27,6 +27,7 @@ from genomic_platform.models.folds import FOLDS, cell_folds, fold_members, rando
 from genomic_platform.models.leaks import check_known
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.scores import MIN_FAMILY
+from genomic_platform.phenotypes.environments import environment_features
 from genomic_platform.phenotypes.training_means import training_means
 
 SCHEMES = ("cv1", "cv2", "cv0", "cv00", "forward", "environment", "location", "family", "hybrid")
@@ -45,6 +46,7 @@ class Study:
     means, weights : stage one, as `training_means` takes them.
     seasons : labels in calendar order. families : line → family. parents : line → its two parents.
     clones : groups of identical lines, which share a fold. pedigree : contract PEDIGREE, or None.
+    environments : contract ENVIRONMENT_RECORDS of all environments of `line_means`, or None.
     """
 
     genotypes: GenotypeTable
@@ -57,6 +59,7 @@ class Study:
     parents: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     clones: Sequence[set[str]] = ()
     pedigree: pl.DataFrame | None = None
+    environments: pl.DataFrame | None = None
 
     @property
     def phenotyped(self) -> list[str]:
@@ -69,7 +72,22 @@ class Study:
         seen = [season for season in self.seasons if season in set(line_means["season"])]
         return TrainingSet(seen[-1] if seen else "", means, self.genotypes, self.relationship_NN,
                            families=self.families if any(self.families.values()) else None, line_means=line_means,
-                           pedigree=self.pedigree)
+                           pedigree=self.pedigree, environment_features=self._features(line_means))
+
+    def _features(self, line_means: pl.DataFrame) -> pl.DataFrame | None:
+        """Covariates that vary between the environments of some line means (contract ENVIRONMENT_FEATURES)."""
+        if self.environments is None:
+            return None
+        return environment_features(self.environments.filter(
+            pl.col("environment").is_in(line_means["environment"].unique().to_list())))
+
+    def covariates(self, train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame | None:
+        """Records of the environments of `test`, of the covariates that vary in `train`; None where none does."""
+        known = self._features(train)
+        if self.environments is None or known is None or known.is_empty():
+            return None
+        return self.environments.filter(pl.col("environment").is_in(test["environment"].unique().to_list()),
+                                        pl.col("variable").is_in(known["feature"].unique().to_list()))
 
     def large_families(self) -> dict[str, list[str]]:
         """Families of at least ten lines with genotype and phenotype."""
@@ -91,6 +109,8 @@ class Split:
     only : `known` or `new` lines of the trait alone are scored; None = all.
     on_means : predictions are intercept + genotypic value, on the scale of the line means; else deviations, genotypic
         of known lines and breeding values of new ones.
+    environments : covariates of the environments scored, where the scheme takes them as known; None = it does not, or
+        there are none.
     stands_for : trait of the training set → (trait, unit), where environments are trained as traits of their own.
     """
 
@@ -102,6 +122,7 @@ class Split:
     only: str | None = None
     on_means: bool = False
     stands_for: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    environments: pl.DataFrame | None = None
 
 
 def splits(study: Study, scheme: str, *, replicates: int = 10, folds: Folds | None = None,
@@ -167,9 +188,9 @@ def _cells(study: Study, replicates: int) -> Iterator[Split]:
         divided = study.line_means.join(folds, on=["line_id", "environment"], how="left", maintain_order="left")
         for fold in range(int(folds["fold"].max()) + 1):  # type: ignore[arg-type]
             held_out = (pl.col("fold") == fold).fill_null(False)
-            train = divided.filter(~held_out).drop("fold")
-            yield Split(study.training_set(train), _scored_cells(divided.filter(held_out)), replicate, fold,
-                        only="known")
+            train, test = divided.filter(~held_out).drop("fold"), divided.filter(held_out)
+            yield Split(study.training_set(train), _scored_cells(test), replicate, fold, only="known",
+                        environments=study.covariates(train, test))
 
 
 def _seasons(study: Study, scheme: str, divisions: Sequence[Folds]) -> Iterator[Split]:
@@ -184,19 +205,20 @@ def _seasons(study: Study, scheme: str, divisions: Sequence[Folds]) -> Iterator[
             training_set = study.training_set(train)
             if scheme == "forward":
                 check_known(training_set, study.seasons)
-            yield Split(training_set, _scored_cells(test), unit=unit, only="known" if scheme == "cv0" else None)
+            yield Split(training_set, _scored_cells(test), unit=unit, only="known" if scheme == "cv0" else None,
+                        environments=study.covariates(train, test) if scheme == "cv0" else None)
         for replicate, folds in enumerate(divisions):
             for fold, members in enumerate(fold_members(folds)):
                 held_out = pl.col("line_id").is_in(members)
                 yield Split(study.training_set(train.filter(~held_out)), _scored_cells(test.filter(held_out)),
-                            replicate, fold, unit)
+                            replicate, fold, unit, environments=study.covariates(train, test))
 
 
 def _places(study: Study, column: str) -> Iterator[Split]:
     for fold, place in enumerate(sorted(set(study.line_means[column]))):
-        here = pl.col(column) == place
-        yield Split(study.training_set(study.line_means.filter(~here)), _scored_cells(study.line_means.filter(here)),
-                    fold=fold, unit=place)
+        test, train = study.line_means.filter(pl.col(column) == place), study.line_means.filter(pl.col(column) != place)
+        yield Split(study.training_set(train), _scored_cells(test), fold=fold, unit=place,
+                    environments=study.covariates(train, test))
 
 
 def _families(study: Study) -> Iterator[Split]:

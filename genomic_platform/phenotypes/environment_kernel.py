@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomic_platform.errors import ProgramError
-from genomic_platform.phenotypes.standardise import Standardisation
+from genomic_platform.errors import Problem, ProgramError
+from genomic_platform.phenotypes.standardise import Standardisation, some
 
 KERNELS = ("linear", "gaussian")
 
@@ -92,6 +92,22 @@ class EnvironmentCovariates:
         """
         environments, names, values_AQ = wide(features)
         return environments, self.standardisation.apply(values_AQ, names, environments)
+
+    def problems(self, features: pl.DataFrame) -> list[Problem]:
+        """What keeps environments from being held against those of training: covariates that training never saw, and of
+        environments that are new those of training that are absent or no number."""
+        names, found, values_AQ = wide(features)
+        used = self.standardisation
+        unseen = [Problem("environments", f"covariates of the training, {some(used.names)}",
+                          "one that training never saw", "leave it out, or train with it", field=f"covariate {name}")
+                  for name in found if name not in used.names and name not in used.dropped]
+        at = {name: values_AQ[:, k] for k, name in enumerate(found)}
+        lost = [Problem("environments", "a number, since the model was trained with it", "absent" if name not in at else
+                        "missing or infinite", "complete the records, or train without it",
+                        field=f"covariate {name} of {environment}")
+                for a, environment in enumerate(names) if environment not in self.environments
+                for name in used.names if name not in at or not np.isfinite(at[name][a])]
+        return unseen + lost
 
     def kernel(self, kind: str = "linear", a_AW: np.ndarray | None = None, b_BW: np.ndarray | None = None,
                bandwidth: float = 1.0) -> np.ndarray:

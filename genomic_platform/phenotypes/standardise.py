@@ -90,10 +90,10 @@ class Standardisation:
 
     def _require_known(self, names: Sequence[str]) -> None:
         if unseen := sorted(set(names) - set(self.names) - set(self.dropped)):
-            raise ProgramError(f"covariates never seen in training: {_some(unseen)}; expected those of the "
-                               f"training, {_some(self.names)}; repair: leave them out, or train with them")
+            raise ProgramError(f"covariates never seen in training: {some(unseen)}; expected those of the "
+                               f"training, {some(self.names)}; repair: leave them out, or train with them")
         if absent := [name for name in self.names if name not in set(names)]:
-            raise ProgramError(f"covariates of the training are absent: {_some(absent)}; found {_some(names)}; "
+            raise ProgramError(f"covariates of the training are absent: {some(absent)}; found {some(names)}; "
                                "repair: make the features with the windows and variables of the training")
 
 
@@ -108,5 +108,6 @@ def _checked(values_NQ: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return values_NQ
 
 
-def _some(names: Sequence[str], shown: int = 5) -> str:
+def some(names: Sequence[str], shown: int = 5) -> str:
+    """The first few names, and how many there are, as a message says them."""
     return ", ".join(names[:shown]) + (f", … ({len(names)})" if len(names) > shown else "") if names else "none"

@@ -19,11 +19,11 @@ from genomic_platform.errors import InputError, ProgramError
 from genomic_platform.landing.files import KINDS, Landing
 from genomic_platform.models.recipes import load_recipe
 from genomic_platform.phenotypes.seasons import ALL
-from genomic_platform.program import Program
+from genomic_platform.program import Program, WeatherSection
 from genomic_platform.results.answers import chosen_traits
 from genomic_platform.version import code_version
 
-SECTIONS = ("line_means", "genotype_qc", "calendar", "landing")
+SECTIONS = ("line_means", "genotype_qc", "calendar", "landing", "weather")
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,30 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
     unordered = landing.seasons == [ALL]
     reference = section.means == "centred" and section.weights == "none"
     checked = apply_qc(panel, genotype_qc(panel, **program.file.genotype_qc.model_dump()))
+    environments = _environments(program, landing)
     pedigree = landing.pedigree(registry.records, panel.lines).records
     parents = {line: (one, two) for line, one, two in pedigree.select("line_id", "parent_1", "parent_2").iter_rows()}
     found = predictions(checked, means, recipes=recipes, traits=traits, scheme=scheme, replicates=replicates,
                         folds=folds, within_environment=unordered and scheme == "cv1", means=section.means,
                         weights=section.weights, clones_share_fold=not reference, families=registry.families,
-                        parents=parents, pedigree=pedigree, reliabilities=reliabilities)
+                        parents=parents, pedigree=pedigree, environments=environments, reliabilities=reliabilities)
     leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=folds)))
     averages = dict(means.group_by("trait").agg(pl.col("mean").mean()).sort("trait").iter_rows())
     return {recipe: _Held(found.filter(pl.col("recipe") == recipe), averages, leaks) for recipe in recipes}
+
+
+def _environments(program: Program, landing: Landing) -> pl.DataFrame | None:
+    """Covariates of all environments, of the file and of daily weather (contract ENVIRONMENT_RECORDS)."""
+    from genomic_platform.phenotypes.environments import environment_places, read_environments, with_features
+    from genomic_platform.phenotypes.weather import read_weather, split_weather
+    from genomic_platform.phenotypes.weather_features import weather_features
+
+    files, weather_files = split_weather(landing.files("environments"))
+    if not files:
+        return None
+    records, _ = read_environments(files)
+    if not weather_files:
+        return records
+    rules, places = program.file.weather or WeatherSection(), environment_places(files)
+    features, _ = weather_features(read_weather(weather_files, places)[0], places, rules.named_windows(), rules.crop())
+    return with_features(records, features)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.errors import NotAvailable, ProgramError
+from genomic_platform.errors import NotAvailable, OutOfDeviceMemory, ProgramError
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.genomic_blup import GenomicBlup
@@ -280,6 +280,58 @@ def test_a_member_learns_nothing_from_the_fold_it_is_judged_on(panel: GenotypeTa
     assert torch.equal(heads[0][0], heads[1][0])
 
 
+def test_traits_share_a_trunk_and_have_a_head_each(panel: GenotypeTable, learnt: TrainingSet,
+                                                   targets: InnerTargets) -> None:
+    """What one trait's lines say moves the features of all; a missing record moves nothing, its own head neither."""
+    from genomic_platform.models.networks.training import Trainer
+
+    recipe, additive = RECIPES[0], GenomicBlup().fit(learnt)
+    inputs = recipe.inputs(panel, vanraden(panel).matrix_NN)
+    feed = inputs.feed(panel.select(lines=panel.lines[:N_TRAIN]), additive, torch.device("cpu"), 10**9)
+
+    def trained(residual_NKT: np.ndarray) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        module = recipe.module(inputs, panel, 4, 2.0, generator)
+        trainer = Trainer(module, feed, replace(targets, residual_NKT=residual_NKT), QUICK, generator)
+        for start in (0, 64, 128, 0):
+            trainer.step(torch.arange(start, start + 64))
+        return {name: value.detach() for name, value in module.named_parameters()}
+
+    missing, other = targets.residual_NKT.copy(), targets.residual_NKT.copy()
+    assert not targets.weight_NT[150:, 3].any()
+    missing[150:, :, 3] += 9.0
+    other[:150, :, 3] = other[149::-1, :, 3]
+    before, unmoved, moved = (trained(residual) for residual in (targets.residual_NKT, missing, other))
+    assert all(torch.equal(before[name], unmoved[name]) for name in before)
+    assert not torch.equal(before["weight_RF"], moved["weight_RF"])
+    assert not torch.equal(before["head_AHT"][..., 0], moved["head_AHT"][..., 0])
+    flat = learnt.traits.index("flat")
+    assert not before["head_AHT"][..., flat].any(), "a trait that cannot be learnt keeps the head it began with"
+
+
+def test_out_of_memory_halves_the_batch_once(panel: GenotypeTable, learnt: TrainingSet,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """No card here to run out: the error torch raises on one, from batches of more than 32 lines."""
+    from genomic_platform.models.networks.training import Trainer
+
+    step, most = Trainer.step, [32]
+
+    def small(self: Trainer, rows_B: torch.Tensor) -> None:
+        if len(rows_B) > most[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        step(self, rows_B)
+
+    short = replace(QUICK, epochs=3)
+    expected = MarkerNetwork(replace(short, batch=32), features=32).fit(learnt)
+    monkeypatch.setattr(Trainer, "step", small)
+    found = MarkerNetwork(short, features=32).fit(learnt)
+    assert (short.batch, found.summary()["epistatic"]["batch"]) == (64, 32)
+    assert found.predict(panel).equals(expected.predict(panel))
+    most[0] = 16
+    with pytest.raises(OutOfDeviceMemory, match=r"batch of 64: .*; batch of 32: "):
+        MarkerNetwork(short, features=32).fit(learnt)
+
+
 def test_the_gate_opens_only_for_what_helps(targets: InnerTargets) -> None:
     own_N = targets.residual_NKT[np.arange(N_TRAIN), targets.fold_N, 0]
     held_out_NT = np.zeros((N_TRAIN, 4))
@@ -341,6 +393,7 @@ def test_what_cannot_be_done_is_said(learnt: TrainingSet) -> None:
 
 def test_naming_recipes_does_not_import_torch() -> None:
     code = ("import sys; from genomic_platform.models.recipes import load_recipe\n"
-            "for name in ('marker_network', 'convolutional_network', 'graph_network'): load_recipe(name)\n"
+            "for name in ('marker_network', 'convolutional_network', 'graph_network', 'reaction_norm_network'):\n"
+            "    load_recipe(name)\n"
             "sys.exit('torch' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -104,6 +104,19 @@ def test_an_environment_without_records_is_predicted_by_its_covariates(panel: Ge
         blind.predict(panel, _features(("e7",)))
 
 
+def test_covariates_of_new_environments_are_held_within_those_of_training(panel: GenotypeTable,
+                                                                          fitted: FittedReactionNorm) -> None:
+    far = _features(("e7",)).with_columns(value=pl.col("value") + 1e4)
+    covariates = fitted.covariates()
+    assert covariates is not None
+    names, a_AW = fitted.new_environments(far)
+    assert names == ("e7",)
+    assert a_AW[0] == pytest.approx(covariates.w_EW.max(axis=0))
+    assert fitted.predict(panel, far).equals(fitted.predict(panel, far.with_columns(value=pl.col("value") + 1e6)))
+    inside = _features(("e7",))
+    assert fitted.new_environments(inside)[1] == pytest.approx(covariates.standardised(inside)[1])
+
+
 def fitted_on(model: FittedReactionNorm) -> TrainingSet:
     """The training set of trait `a` again, from what the model keeps."""
     lines = model.records.filter(pl.col("trait") == "a")["line_id"].unique().sort().to_list()

@@ -14,8 +14,10 @@ from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.models.evaluate import SCHEMES, evaluate, predictions
 from genomic_platform.models.folds import cell_folds, parents_seen
 from genomic_platform.models.genomic_blup import GenomicBlup
+from genomic_platform.models.mixed.reaction_norm_recipe import ReactionNormRecipe
 from genomic_platform.models.splits import Split, Study, check_scheme, splits
 from genomic_platform.schemas.pedigree import PEDIGREE
+from genomic_platform.schemas.phenotypes import ENVIRONMENT_RECORDS
 from genomic_platform_tests.support.nested_association import NestedDesign, NestedPanel, nested_panel
 
 
@@ -151,3 +153,40 @@ def test_lines_without_genotypes_train_through_the_pedigree(panel: NestedPanel, 
             assert not {line for line in others if study.families[line] == family}
     learnt, without = split.training_set, replace(split.training_set, pedigree=None)
     assert not GenomicBlup().fit_values(learnt).equals(GenomicBlup().fit_values(without))
+
+
+def _covariates(line_means: pl.DataFrame) -> pl.DataFrame:
+    """Two covariates of every environment, and one that a single environment has."""
+    rows = [(env, season, location, name, value)
+            for n, (env, season, location) in enumerate(line_means.select(
+                "environment", "season", "location").unique().sort("environment").iter_rows())
+            for name, value in (("rain_mm", 100.0 + 7 * n**2), ("temperature_c", 20.0 + (5 * n) % 7),
+                                *([("hail_days", 1.0)] if n == 0 else []))]
+    return ENVIRONMENT_RECORDS.conform(pl.DataFrame(rows, orient="row", schema=ENVIRONMENT_RECORDS.schema))
+
+
+def test_what_is_left_out_is_predicted_by_its_covariates(panel: NestedPanel, study: Study) -> None:
+    """As the recipe by hand: trained on the other seasons and their covariates, asked for the environments scored."""
+    kept = panel.line_means.filter(pl.col("season") != "2021")
+    found = predictions(panel.genotypes, panel.line_means, recipes=["reaction_norm"], scheme="cv0",
+                        environments=_covariates(panel.line_means)).filter(pl.col("environment").str.ends_with("2021"))
+    records = _covariates(panel.line_means).filter(pl.col("variable") != "hail_days")
+    own = replace(study, environments=records).training_set(kept)
+    assert own.environment_features is not None
+    assert set(own.environment_features["environment"]) == set(kept["environment"])
+    scored = records.filter(pl.col("season") == "2021")
+    values = ReactionNormRecipe().fit(own).predict(panel.genotypes, scored)
+    both = found.join(values, on=["line_id", "trait", "environment"])
+    assert both.height == found.height > 0
+    assert both["predicted"].to_numpy() == pytest.approx(both["genotypic_value"].to_numpy(), rel=1e-9)
+    means = values.filter(pl.col("environment").is_null()).select("line_id", "trait", mean="genotypic_value")
+    assert not np.allclose(*both.join(means, on=["line_id", "trait"]).select("predicted", "mean"), atol=1e-3)
+
+
+def test_forward_knows_no_covariates_of_the_season_scored(panel: NestedPanel) -> None:
+    study = Study(panel.genotypes, vanraden(panel.genotypes).matrix_NN, panel.line_means, "blue", "errors",
+                  ("2019", "2020", "2021"), environments=_covariates(panel.line_means))
+    for split in splits(study, "forward"):
+        assert split.environments is None
+        assert split.training_set.environment_features is not None
+        assert split.training_set.environment_features["season"].max() == split.training_set.season

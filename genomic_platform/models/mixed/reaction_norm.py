@@ -28,9 +28,9 @@ from genomic_platform.models.mixed.terms import Term
 
 WITHOUT_COVARIATES = ("environment", "line", "line_residual", "line_by_environment")
 WITH_COVARIATES = ("environment", "environment_covariates", "line", "line_residual", "line_by_covariates")
-_OF_ENVIRONMENTS = ("environment", "environment_covariates")
+OF_ENVIRONMENTS = ("environment", "environment_covariates")
 _UNRELATED_LINES = ("line_residual", "cell")
-_ADDITIVE = ("line", "line_by_environment", "line_by_covariates")
+ADDITIVE = ("line", "line_by_environment", "line_by_covariates")
 WEIGHTS = ("auto", "errors", "records", "none")
 #: Records above which N² numbers for each term are more than a small machine holds.
 MOST_RECORDS = 12_000
@@ -68,9 +68,9 @@ class ReactionNorm:
         n, target = len(self.lines), len(self.environments)
         points = {"line": np.arange(n), "environment": np.full(n, target)}
         names = [term.name for term in self.fit.terms]
-        breeding = over.predict(points, [name for name in names if name in _ADDITIVE])
-        genotypic = over.predict(points, [name for name in names if name not in _OF_ENVIRONMENTS])
-        place = over.predict({by: at[:1] for by, at in points.items()}, [n for n in names if n in _OF_ENVIRONMENTS])
+        breeding = over.predict(points, [name for name in names if name in ADDITIVE])
+        genotypic = over.predict(points, [name for name in names if name not in OF_ENVIRONMENTS])
+        place = over.predict({by: at[:1] for by, at in points.items()}, [n for n in names if n in OF_ENVIRONMENTS])
         return pl.DataFrame({
             "line_id": self.lines, "breeding_value": breeding.value_Q,
             "breeding_value_reliability": breeding.reliability_Q, "genotypic_value": genotypic.value_Q,
@@ -82,7 +82,7 @@ class ReactionNorm:
         weight_E, weight_L = self._weights(environment), np.zeros(len(self.lines))
         line_N, environment_N = self.fit.points["line"], self.fit.points["environment"]
         for term in self.fit.terms:
-            if term.name in _ADDITIVE:
+            if term.name in ADDITIVE:
                 share_E = weight_E @ term.kernels.get("environment", np.ones((len(weight_E), len(weight_E))))
                 weight_L += self.fit.variance[term.name] * np.bincount(
                     line_N, share_E[environment_N] * self.fit.at.projected_N, minlength=len(self.lines))
@@ -148,7 +148,7 @@ def fit_reaction_norm(line_means: pl.DataFrame, lines: Sequence[str], relationsh
     row_of, column_of = ({name: i for i, name in enumerate(names)} for names in (lines, environments))
     points = {"line": np.array([row_of[line] for line in known["line_id"]]),
               "environment": np.array([column_of[name] for name in known["environment"]])}
-    error_N = _error_variances(known, weights)
+    error_N = error_variances(known, weights)
     chosen = terms or _identified(known, environment_EE is not None, error_N is not None)
     weight_N = known["n_records"].to_numpy().astype(float) if weights == "records" else None
     random = _terms(chosen, relationship_LL, len(environments), environment_EE)
@@ -160,7 +160,7 @@ def fit_reaction_norm(line_means: pl.DataFrame, lines: Sequence[str], relationsh
     return ReactionNorm(tuple(lines), environments, fit, tuple(notices))
 
 
-def _error_variances(line_means: pl.DataFrame, weights: str) -> np.ndarray | None:
+def error_variances(line_means: pl.DataFrame, weights: str) -> np.ndarray | None:
     """Squared standard errors of the means where they are to be taken as known, shape (N,)."""
     error = line_means["standard_error"]
     known = error.drop_nulls()

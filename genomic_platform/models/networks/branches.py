@@ -3,7 +3,7 @@
 A branch is a layer of cosine features, started as random Fourier features of a Gaussian kernel, and a linear head
 started at zero; both learn. All members are trained in one matrix product. torch is imported here: import this
 module inside functions. Reference: Rahimi & Recht 2007, NeurIPS 20.
-Axes: B lines, R inputs, A members, H features of a member, F = A × H, T traits; L windows of W markers.
+Axes: B lines, R inputs, W covariates, A members, H features of a member, F = A × H, T traits; L windows of W markers.
 """
 
 from __future__ import annotations
@@ -69,3 +69,41 @@ class WindowBranch(nn.Module):
         feature_ABG = feature_LBF.view(n_windows, len(x_BM), n_members, -1).permute(2, 1, 0, 3).reshape(
             n_members, len(x_BM), n_pooled)
         return (math.sqrt(2 / n_pooled) * torch.bmm(feature_ABG, self.head_AGT)).transpose(0, 1)
+
+
+class ReactionBranch(nn.Module):
+    """Marker effects that turn with the environment: Σ_h (z a_h) φ_h(w), linear in the line's inputs.
+
+    φ_h = √(2 / H) cos(w c_h + b_h), less its mean over the training environments: what a line does in all of them is
+    the skip path's. The features are shared by all traits and start as the random features of a Gaussian kernel Ω,
+    c ~ N(0, 2 / θ), b ~ U(0, 2π); the lines' scores a, the heads, start at zero. Before its features have moved the
+    branch learns as a kernel K ∘ Ω would, K the lines' relationship.
+
+    Parameters
+    ----------
+    w_EW : covariates of the training environments.
+    """
+
+    w_EW: Tensor
+
+    def __init__(self, n_inputs: int, w_EW: np.ndarray, n_members: int, n_features: int, n_traits: int,
+                 bandwidth: float, generator: torch.Generator) -> None:
+        super().__init__()
+        n = n_members * n_features
+        self.register_buffer("w_EW", torch.from_numpy(w_EW.astype(np.float32)), persistent=False)
+        weight_WF = torch.randn(w_EW.shape[1], n, generator=generator) * math.sqrt(2 / bandwidth)
+        self.weight_WF = nn.Parameter(weight_WF)
+        self.phase_F = nn.Parameter(2 * math.pi * torch.rand(n, generator=generator))
+        self.head_RAHT = nn.Parameter(torch.zeros(n_inputs, n_members, n_features, n_traits))
+
+    def forward(self, x_BX: Tensor) -> Tensor:
+        """Values (B, A, T) of inputs and covariates side by side, (B, R + W)."""
+        n_inputs, n_members, n_features, _ = self.head_RAHT.shape
+        z_BR, w_BW = x_BX.split([n_inputs, self.w_EW.shape[1]], dim=1)
+        feature_BF = self._features(w_BW) - self._features(self.w_EW).mean(dim=0)
+        score_BAHT = (z_BR @ self.head_RAHT.flatten(1)).view(len(x_BX), *self.head_RAHT.shape[1:])
+        return (feature_BF.view(len(x_BX), n_members, n_features, 1) * score_BAHT).sum(dim=2)
+
+    def _features(self, w_BW: Tensor) -> Tensor:
+        _, _, n_features, _ = self.head_RAHT.shape
+        return math.sqrt(2 / n_features) * torch.cos(torch.addmm(self.phase_F, w_BW, self.weight_WF))

@@ -85,6 +85,36 @@ class PackedFeed:
         return self
 
 
+class CellFeed:
+    """Inputs of lines in environments: the line's, less their mean over the environment's lines, and its covariates.
+
+    Lines and environments are kept once each. Parameters: lines : inputs of lines. line_N, environment_N : each cell's
+    line and environment. w_EW : covariates.
+    """
+
+    def __init__(self, lines: Feed, line_N: np.ndarray, environment_N: np.ndarray, w_EW: np.ndarray) -> None:
+        self.lines, self.device, self.n_lines = lines, lines.device, len(line_N)
+        self.n_inputs = lines.n_inputs + w_EW.shape[1]
+        self.line_N = torch.from_numpy(line_N.astype(np.int64)).to(self.device)
+        self.environment_N = torch.from_numpy(environment_N.astype(np.int64)).to(self.device)
+        self.w_EW = torch.from_numpy(w_EW.astype(np.float32)).to(self.device)
+        self.centre_ER = torch.zeros(len(w_EW), lines.n_inputs, device=self.device)
+        for rows_B in batches(self, PACKED_LINES):
+            member_EB = torch.nn.functional.one_hot(self.environment_N[rows_B], len(w_EW)).T.float()
+            self.centre_ER += member_EB @ lines.batch(self.line_N[rows_B])
+        self.centre_ER /= torch.bincount(self.environment_N, minlength=len(w_EW)).clamp(min=1)[:, None]
+
+    def batch(self, rows_B: Tensor) -> Tensor:
+        environment_B = self.environment_N[rows_B]
+        z_BR = self.lines.batch(self.line_N[rows_B]) - self.centre_ER[environment_B]
+        return torch.cat([z_BR, self.w_EW[environment_B]], dim=1)
+
+    def in_bf16(self) -> CellFeed:
+        half = copy.copy(self)
+        half.lines = self.lines.in_bf16()
+        return half
+
+
 def packed_by_line(table: GenotypeTable, rows_N: np.ndarray) -> np.ndarray:
     """Calls of some lines packed along the markers, uint8 (N, C): a line's calls lie together."""
     packed_NC = np.empty((len(rows_N), packing.n_bytes(table.n_variants)), dtype=np.uint8)

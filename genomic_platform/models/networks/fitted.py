@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -23,7 +21,14 @@ from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.genomic_blup import FittedGenomicBlup
 from genomic_platform.models.line_model import ARRAYS, PARAMETERS, RUN
 from genomic_platform.models.networks.inner_folds import InnerTargets
-from genomic_platform.models.networks.inputs import Inputs
+from genomic_platform.models.networks.trained_branch import (
+    BRANCH,
+    INPUTS,
+    Branch,
+    load_arrays,
+    save_arrays,
+    torch_circumstances,
+)
 from genomic_platform.schemas.predictions import VALUES
 
 if TYPE_CHECKING:
@@ -32,33 +37,8 @@ if TYPE_CHECKING:
     from genomic_platform.models.networks.feeds import Feed
     from genomic_platform.models.networks.recipe import NetworkRecipe
 
-ADDITIVE, INPUTS, BRANCH = "additive", "inputs", "branch"
+ADDITIVE = "additive"
 NOT_LEARNT = "closed: too few lines or no genetic variance"
-
-
-@dataclass(frozen=True, eq=False)
-class Branch:
-    """A trained branch.
-
-    Attributes
-    ----------
-    parameters : of the module, by name, float32, after each pass that was some trait's best.
-    epoch_T : the best pass of each trait; 0 = none.
-    unit_T : what its values are multiplied by: gate weight × the trait's standard deviation; 0 = closed.
-    """
-
-    inputs: Inputs
-    parameters: dict[int, dict[str, np.ndarray]]
-    epoch_T: np.ndarray
-    unit_T: np.ndarray
-
-    def stages(self, module: nn.Module) -> Iterator[np.ndarray]:
-        """Load the parameters of each pass into the module; yields which traits are read from it then, bool (T,)."""
-        import torch
-
-        for epoch, parameters in self.parameters.items():
-            module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in parameters.items()})
-            yield self.epoch_T == epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +93,7 @@ class FittedNetwork:
 
     @classmethod
     def with_branch(cls, recipe: NetworkRecipe, additive: FittedGenomicBlup, branch: Branch, module: nn.Module,
-                    feed: Feed, targets: InnerTargets) -> Self:
+                    feed: Feed, targets: InnerTargets, size: int) -> Self:
         """Average effects of a trained branch, from its gradient over the training lines (Fisher's, as `kernel`'s).
 
         The index Σ_m (x_m − 2p_m) b_m, b the mean gradient, is scaled so that f regresses on it with slope one.
@@ -122,7 +102,6 @@ class FittedNetwork:
 
         from genomic_platform.models.networks.training import mean_gradient, values
 
-        size = recipe.training.batch
         used_NT = (targets.weight_NT > 0).astype(float)
         used_NT /= np.maximum(used_NT.sum(axis=0), 1.0)
         f_NT, gradient_RT = np.zeros(used_NT.shape), np.zeros((feed.n_inputs, len(branch.unit_T)))
@@ -232,15 +211,12 @@ class FittedNetwork:
                 "season": self.additive.season, "marker_digest": self.panel.marker_digest}
         (folder / PARAMETERS).write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
         arrays = {name: getattr(self, name) for name in ("branch_effects_MT", "offset_T", "share_T")}
-        _save_arrays(folder / ARRAYS, arrays)
+        save_arrays(folder / ARRAYS, arrays)
         if self.branch is not None:
-            _save_arrays(folder / BRANCH, {name: getattr(self.branch, name) for name in ("epoch_T", "unit_T")})
-            for epoch, parameters in self.branch.parameters.items():
-                _save_arrays(folder / BRANCH / str(epoch), parameters)
-            _save_arrays(folder / INPUTS, self.branch.inputs.arrays())
+            self.branch.save(folder)
         self.additive.save(folder / ADDITIVE)
         (folder / ADDITIVE / RUN).unlink()
-        (folder / RUN).write_text(json.dumps(circumstances() | _torch(), sort_keys=True, indent=1) + "\n")
+        (folder / RUN).write_text(json.dumps(circumstances() | torch_circumstances(), sort_keys=True, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -251,11 +227,9 @@ class FittedNetwork:
         additive = FittedGenomicBlup.load(folder / ADDITIVE)
         branch = None
         if (folder / BRANCH).is_dir():
-            stages = {int(path.name): _load_arrays(path) for path in (folder / BRANCH).iterdir() if path.is_dir()}
-            branch = Branch(recipe.inputs_of(_load_arrays(folder / INPUTS), additive.panel), stages,
-                            **_load_arrays(folder / BRANCH))
+            branch = Branch.load(folder, recipe.inputs_of(load_arrays(folder / INPUTS), additive.panel))
         return cls(recipe_used=recipe, additive=additive, branch=branch, summaries=said["summary"],
-                   **_load_arrays(folder / ARRAYS))
+                   **load_arrays(folder / ARRAYS))
 
 
 def _index(lines: GenotypeTable, frequencies_M: np.ndarray, effects_MT: np.ndarray) -> np.ndarray:
@@ -265,20 +239,3 @@ def _index(lines: GenotypeTable, frequencies_M: np.ndarray, effects_MT: np.ndarr
         stop = start + len(dosage_MQ)
         index_QT += markers.centred(dosage_MQ.T, frequencies_M[start:stop]) @ effects_MT[start:stop]
     return index_QT
-
-
-def _save_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, array in arrays.items():
-        markers.save_array(array, folder / f"{name}.npy")
-
-
-def _load_arrays(folder: Path) -> dict[str, np.ndarray]:
-    return {path.stem: np.load(path, allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
-
-
-def _torch() -> dict[str, str]:
-    """Version and threads of torch, where it is installed."""
-    import torch
-
-    return {"torch": version("torch"), "torch threads": str(torch.get_num_threads())}

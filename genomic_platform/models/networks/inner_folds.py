@@ -8,7 +8,7 @@ Axes: P panel lines, K inner folds, T traits; rows of lines without a record of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -40,9 +40,23 @@ class InnerTargets:
     residual_NKT: np.ndarray
     weight_NT: np.ndarray
 
+    #: Standard errors of its gain that a branch must reach to be taken.
+    errors_to_open: ClassVar[float] = 0.0
+
     @property
     def held_out_NK(self) -> np.ndarray:
+        """What judges the members of each fold."""
         return self.fold_N[:, None] == np.arange(self.residual_NKT.shape[1])
+
+    @property
+    def trains_NK(self) -> np.ndarray:
+        """What the members of each fold learn from."""
+        return ~self.held_out_NK
+
+    @property
+    def cluster_N(self) -> np.ndarray:
+        """Rows with the same number are not independent of each other when gains are judged."""
+        return np.arange(len(self.fold_N))
 
 
 class Gate(NamedTuple):
@@ -116,7 +130,8 @@ def _weights(fit: TraitFit) -> np.ndarray:
 def gate(targets: InnerTargets, trait: int, held_out_NT: np.ndarray) -> Gate:
     """Judge a branch by its predictions of held-out lines, (N, T), each by the members that had not seen the line.
 
-    Closed unless the branch, at its least-squares weight, leaves a smaller squared error than GBLUP alone.
+    Closed unless the branch, at its least-squares weight, leaves a smaller squared error than GBLUP alone, by more than
+    the standard errors that the targets ask for.
     """
     weight_N = targets.weight_NT[:, trait]
     own_N = targets.residual_NKT[np.arange(len(weight_N)), targets.fold_N, trait]
@@ -129,6 +144,16 @@ def gate(targets: InnerTargets, trait: int, held_out_NT: np.ndarray) -> Gate:
     reduction_N = (weight_N * (own_N**2 - (own_N - weight * f_N) ** 2))[at]
     error = float((weight_N * own_N**2)[at].mean())
     gain = float(reduction_N.mean()) / error
-    if weight <= 0 or gain <= 0:
+    gain_error = _mean_error(reduction_N, targets.cluster_N[at]) / error
+    if weight <= 0 or gain <= max(0.0, targets.errors_to_open * gain_error):
         return CLOSED
-    return Gate(weight, gain, float(reduction_N.std(ddof=1) / np.sqrt(at.sum())) / error)
+    return Gate(weight, gain, gain_error)
+
+
+def _mean_error(value_N: np.ndarray, cluster_N: np.ndarray) -> float:
+    """Standard error of a mean whose values are independent between clusters only; infinite for one cluster."""
+    _, at_N = np.unique(cluster_N, return_inverse=True)
+    sum_C = np.bincount(at_N, value_N - value_N.mean())
+    if len(sum_C) < 2:
+        return float("inf")
+    return float(np.sqrt(len(sum_C) / (len(sum_C) - 1) * (sum_C @ sum_C)) / len(value_N))

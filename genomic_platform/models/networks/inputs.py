@@ -10,6 +10,7 @@ Q lines, R axes, M markers, T traits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
@@ -17,7 +18,6 @@ import numpy as np
 
 from genomic_platform.genotypes.kinship.relationship import cross_relationship
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.genomic_blup import FittedGenomicBlup
 from genomic_platform.models.markers import marker_sums
 
 if TYPE_CHECKING:
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 _NULL_AXIS = 1e-6
 
 
+class Reference(Protocol):
+    """What lines are held against: the panel, and what its relationship is centred on and divided by."""
+
+    @property
+    def panel(self) -> GenotypeTable: ...
+
+    @property
+    def frequencies_M(self) -> np.ndarray: ...
+
+    @property
+    def scale(self) -> float: ...
+
+
 class Inputs(Protocol):
     """Inputs of lines, and back from inputs to markers."""
 
@@ -37,12 +50,12 @@ class Inputs(Protocol):
         """R."""
         ...
 
-    def feed(self, lines: GenotypeTable, additive: FittedGenomicBlup, device: torch.device,
+    def feed(self, lines: GenotypeTable, additive: Reference, device: torch.device,
              resident_bytes: int) -> Feed:
         """Inputs of all lines of a table that has the panel's markers."""
         ...
 
-    def effects(self, gradient_RT: np.ndarray, additive: FittedGenomicBlup) -> np.ndarray:
+    def effects(self, gradient_RT: np.ndarray, additive: Reference) -> np.ndarray:
         """Effects of one more ALT allele, (M, T), from the gradient in the inputs."""
         ...
 
@@ -77,18 +90,18 @@ class ScoreInputs:
         score_PR = self.score_PR.astype(np.float64)
         return score_PR / (score_PR**2).sum(axis=0)
 
-    def feed(self, lines: GenotypeTable, additive: FittedGenomicBlup, device: torch.device,
+    def feed(self, lines: GenotypeTable, additive: Reference, device: torch.device,
              resident_bytes: int) -> Feed:
         from genomic_platform.models.networks.feeds import DenseFeed
 
         cross_QP = cross_relationship(lines, additive.panel, additive.frequencies_M, additive.scale)
         return DenseFeed(self.of(cross_QP, lines, additive), device)
 
-    def of(self, cross_QP: np.ndarray, lines: GenotypeTable, additive: FittedGenomicBlup) -> np.ndarray:
+    def of(self, cross_QP: np.ndarray, lines: GenotypeTable, additive: Reference) -> np.ndarray:
         """Inputs (Q, blocks × R) of lines by their relationship with the panel's."""
         return cross_QP @ self.basis_PR
 
-    def effects(self, gradient_RT: np.ndarray, additive: FittedGenomicBlup) -> np.ndarray:
+    def effects(self, gradient_RT: np.ndarray, additive: Reference) -> np.ndarray:
         """A change of the line's alleles is taken to change its relatives' too: blocks add up."""
         whole_RT = gradient_RT.reshape(self.blocks, -1, gradient_RT.shape[1]).sum(axis=0)
         return marker_sums(additive.panel, additive.frequencies_M, self.basis_PR @ whole_RT / additive.scale)
@@ -119,7 +132,7 @@ class NeighbourInputs(ScoreInputs):
         weight_PP = neighbour_weights(relationship_PP, np.arange(len(relationship_PP)), neighbours)
         return cls(score_PR, (weight_PP @ score_PR).astype(np.float32), neighbours)
 
-    def of(self, cross_QP: np.ndarray, lines: GenotypeTable, additive: FittedGenomicBlup) -> np.ndarray:
+    def of(self, cross_QP: np.ndarray, lines: GenotypeTable, additive: Reference) -> np.ndarray:
         row_of = {line: i for i, line in enumerate(additive.panel.lines)}
         own_Q = np.array([row_of.get(line, -1) for line in lines.lines])
         weight_QP = neighbour_weights(cross_QP, own_Q, self.neighbours)
@@ -136,18 +149,30 @@ class MarkerInputs:
 
     n_inputs: int
 
-    def feed(self, lines: GenotypeTable, additive: FittedGenomicBlup, device: torch.device,
+    def feed(self, lines: GenotypeTable, additive: Reference, device: torch.device,
              resident_bytes: int) -> Feed:
         from genomic_platform.models.networks.feeds import marker_feed
 
         return marker_feed(lines, np.arange(lines.n_lines), additive.frequencies_M, additive.scale, device,
                            resident_bytes)
 
-    def effects(self, gradient_RT: np.ndarray, additive: FittedGenomicBlup) -> np.ndarray:
+    def effects(self, gradient_RT: np.ndarray, additive: Reference) -> np.ndarray:
         return gradient_RT / np.sqrt(additive.scale)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {}
+
+
+def line_inputs(panel: GenotypeTable, relationship_PP: np.ndarray, most_axes: int) -> Inputs:
+    """Scores, or markers where the panel has more lines than `most_axes` or than markers."""
+    if panel.n_lines > min(most_axes, panel.n_variants):
+        return MarkerInputs(panel.n_variants)
+    return ScoreInputs.of_panel(relationship_PP)
+
+
+def saved_line_inputs(arrays: Mapping[str, np.ndarray], panel: GenotypeTable) -> Inputs:
+    """`line_inputs` again from what they saved."""
+    return ScoreInputs(**arrays) if arrays else MarkerInputs(panel.n_variants)
 
 
 def principal_scores(relationship_PP: np.ndarray) -> np.ndarray:

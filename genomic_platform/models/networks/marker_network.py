@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.networks.inputs import Inputs, MarkerInputs, ScoreInputs
+from genomic_platform.models.networks.inputs import Inputs, line_inputs, saved_line_inputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
 
 if TYPE_CHECKING:
@@ -36,12 +36,10 @@ class MarkerNetwork(NetworkRecipe):
     code_version: ClassVar[str] = "1"
 
     def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:
-        if panel.n_lines > min(self.most_axes, panel.n_variants):
-            return MarkerInputs(panel.n_variants)
-        return ScoreInputs.of_panel(relationship_PP)
+        return line_inputs(panel, relationship_PP, self.most_axes)
 
     def inputs_of(self, arrays: Mapping[str, np.ndarray], panel: GenotypeTable) -> Inputs:
-        return ScoreInputs(**arrays) if arrays else MarkerInputs(panel.n_variants)
+        return saved_line_inputs(arrays, panel)
 
     def module(self, inputs: Inputs, panel: GenotypeTable, n_traits: int, spread: float,
                generator: torch.Generator) -> nn.Module:

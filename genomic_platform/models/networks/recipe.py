@@ -21,11 +21,13 @@ from genomic_platform.errors import MissingExtra, NotAvailable
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.checkpoint import Checkpoint
+from genomic_platform.models.device_memory import with_smaller_batch
 from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
-from genomic_platform.models.networks.fitted import NOT_LEARNT, Branch, FittedNetwork
+from genomic_platform.models.networks.fitted import NOT_LEARNT, FittedNetwork
 from genomic_platform.models.networks.inner_folds import CLOSED, Gate, InnerTargets, gate, inner_targets
 from genomic_platform.models.networks.inputs import Inputs
 from genomic_platform.models.networks.settings import Training
+from genomic_platform.models.networks.trained_branch import Branch
 from genomic_platform.models.protocol import TrainingSet
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class NetworkRecipe(ABC):
         Raises
         ------
         MissingExtra : torch is not installed. NotAvailable : no such device here.
+        OutOfDeviceMemory : half the batch does not fit the device either.
         """
         where = network_device(device)
         if training_set.relationship_NN is None:
@@ -97,8 +100,11 @@ class NetworkRecipe(ABC):
         targets = inner_targets(additive.panel, training_set.relationship_NN, additive.fits, self.training.folds, seed)
         if targets is None:
             return FittedNetwork.without_branch(self, additive)
+        relationship_PP = training_set.relationship_NN
         with Checkpoint(checkpoint, self.training.checkpoint_seconds) as place:
-            return self._fit_branch(additive, training_set.relationship_NN, targets, seed, where, place)
+            return with_smaller_batch(lambda batch: self._fit_branch(
+                additive, relationship_PP, targets, seed, where, place, replace(self.training, batch=batch)),
+                self.training.batch)
 
     def fit_values(self, training_set: TrainingSet) -> pl.DataFrame:
         """Train and give the panel's values, with GBLUP's intercept, for cross-validation."""
@@ -109,7 +115,7 @@ class NetworkRecipe(ABC):
                 .select("line_id", "trait", "breeding_value", "genotypic_value", "intercept"))
 
     def _fit_branch(self, additive: FittedGenomicBlup, relationship_PP: np.ndarray, targets: InnerTargets, seed: int,
-                    device: torch.device, checkpoint: Checkpoint) -> FittedNetwork:
+                    device: torch.device, checkpoint: Checkpoint, settings: Training) -> FittedNetwork:
         import torch
 
         from genomic_platform.models.kernel import median_squared_distance
@@ -121,16 +127,20 @@ class NetworkRecipe(ABC):
         module = self.module(inputs, panel, len(additive.fits), median_squared_distance(relationship_PP, 1.0),
                              generator)
         lines = panel.select(lines=[panel.lines[row] for row in targets.rows_N])
-        feed = inputs.feed(lines, additive, device, self.training.resident_bytes)
-        trained = Trainer(module, feed, targets, self.training, generator).run(checkpoint)
-        gates = [gate(targets, t, trained.held_out_NT) if epoch else CLOSED for t, epoch in enumerate(trained.epoch_T)]
+        feed = inputs.feed(lines, additive, device, settings.resident_bytes)
+        trained = Trainer(module, feed, targets, settings, generator).run(checkpoint)
+        found = gates(targets, trained.epoch_T, trained.held_out_NT)
         branch = Branch(inputs, trained.parameters, trained.epoch_T,
-                        np.array([g.weight for g in gates]) * targets.sd_T)
-        fitted = FittedNetwork.with_branch(self, additive, branch, module, feed, targets)
+                        np.array([g.weight for g in found]) * targets.sd_T)
+        fitted = FittedNetwork.with_branch(self, additive, branch, module, feed, targets, settings.batch)
         for t, trait in enumerate(fitted.traits):
-            fitted.summaries[trait] |= _said(gates[t], bool(targets.sd_T[t] > 0), int(trained.epoch_T[t]),
-                                             self.n_members)
+            fitted.summaries[trait] |= branch_said(found[t], targets, t, trained.epoch_T, self.n_members, settings)
         return fitted
+
+
+def gates(targets: InnerTargets, epoch_T: np.ndarray, held_out_NT: np.ndarray) -> list[Gate]:
+    """The gate of every trait; closed where no pass was better than none."""
+    return [gate(targets, t, held_out_NT) if epoch else CLOSED for t, epoch in enumerate(epoch_T)]
 
 
 def network_device(device: str) -> torch.device:
@@ -151,7 +161,10 @@ def network_device(device: str) -> torch.device:
         raise NotAvailable(f"network training: {error}") from error
 
 
-def _said(found: Gate, learnt: bool, epochs: int, n_members: int) -> dict[str, float | int | str]:
-    state = "open" if found.weight else NO_GAIN if learnt else NOT_LEARNT
+def branch_said(found: Gate, targets: InnerTargets, trait: int, epoch_T: np.ndarray, n_members: int,
+                settings: Training) -> dict[str, float | int | str]:
+    """What a summary says of a trait's branch; `batch` is half of what was asked where a device was too small."""
+    state = "open" if found.weight else NO_GAIN if targets.sd_T[trait] > 0 else NOT_LEARNT
     return {"branch": state, "branch_weight": found.weight, "inner_fold_gain": found.gain,
-            "inner_fold_gain_error": found.gain_error, "epochs": epochs, "members": n_members}
+            "inner_fold_gain_error": found.gain_error, "epochs": int(epoch_T[trait]), "members": n_members,
+            "batch": settings.batch}

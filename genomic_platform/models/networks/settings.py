@@ -28,8 +28,8 @@ class Training:
     bf16: bool = False
     """Matrix products in bfloat16 (parameters, loss and steps stay float32)."""
     compile: bool = False
-    """Compile the module with torch.compile; off, since on a CPU it saves 2 % of a step and costs far more to compile
-    (benchmarks/networks.py --compile)."""
+    """Compile the module with torch.compile; off, since on a CPU it saves 2 % of a step (of a reaction norm's branch
+    nothing) and takes seconds to compile (benchmarks/networks.py --compile). Not measured on a GPU."""
     resident_bytes: int = 4_000_000_000
     """Decoded markers that take more stay packed and are unpacked batch by batch; packed calls that take more stay in
     the host's memory."""

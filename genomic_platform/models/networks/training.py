@@ -48,9 +48,8 @@ class _Targets:
 
     @classmethod
     def of(cls, targets: InnerTargets, device: torch.device) -> _Targets:
-        held_NK = targets.held_out_NK[:, :, None]
-        weight_NKT = targets.weight_NT[:, None, :] * ~held_NK
-        held_NKT = targets.weight_NT[:, None, :] * held_NK
+        weight_NKT = targets.weight_NT[:, None, :] * targets.trains_NK[:, :, None]
+        held_NKT = targets.weight_NT[:, None, :] * targets.held_out_NK[:, :, None]
         return cls(*(torch.from_numpy(a.astype(np.float32)).to(device)
                      for a in (targets.residual_NKT, weight_NKT, held_NKT)))
 

@@ -5,7 +5,6 @@ what a person sees in the UI. Everything else, the same for all, is here.
 """
 
 import inspect
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +25,6 @@ from genomic_platform.executors.leases import DeviceRequest
 from genomic_platform.io_managers.versioned import has_step_processes, run_branch
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
-from genomic_platform.models.protocol import FittedModel
 from genomic_platform.program import RECIPES, FieldSeason, Program
 from genomic_platform.schemas import Column, TableContract
 from genomic_platform.schemas.predictions import VALUES
@@ -34,7 +32,6 @@ from genomic_platform.settings import read_settings, visible_devices
 from genomic_platform.stores.assets import AssetRecord, AssetStore, TableCodec, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
-from genomic_platform.version import code_version
 from genomic_platform.workspace import Workspace
 
 OWNERS = ["team:genomic-prediction"]
@@ -56,6 +53,8 @@ class Season:
     links: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    meter: DeviceMeter | None = None
 
     @cached_property
     def landing(self) -> Landing:
@@ -115,21 +114,22 @@ class Season:
     def units(self) -> dict[str, str]:
         return self.program.file.units
 
-    def log_candidate(self, recipe: str, model: FittedModel) -> None:
-        """One MLflow run for this candidate and season, found again by the step's fingerprint."""
-        facts = {f"{trait}.{name}": value for trait, row in model.summary().items() for name, value in row.items()}
-        metrics = {k: float(v) for k, v in facts.items() if isinstance(v, int | float)}
-        with tempfile.TemporaryDirectory() as folder:
-            model.save(Path(folder))
-            self.links["mlflow_run_id"] = self.workspace.registry.log_candidate(
-                program=self.program.name, season=self.label, recipe=recipe, fingerprint=self.fingerprint,
-                params={k: str(v) for k, v in facts.items() if k not in metrics} | {"seed": self.program.file.seed},
-                metrics=metrics, tags={"code_version": code_version(), "dagster_run_id": self.run_id},
-                folder=Path(folder))
+    def run_of(self, recipe: str) -> str | None:
+        """The MLflow run of this season's candidate, as the run's branch has it."""
+        return _mlflow_run(self.assets, recipe, self.label)
+
+    def first_run_of(self, recipe: str, season: str) -> str | None:
+        """The MLflow run of the candidate as it was when the season was first published."""
+        return _mlflow_run(self.assets.at(self.assets.releases()[season][0]), recipe, season)
 
     def note(self, notices: Sequence[Notice]) -> None:
         """Keep what a person should know: shown on the asset and by `status`."""
         self.notices += notices
+
+
+def _mlflow_run(view: AssetStore, recipe: str, season: str) -> str | None:
+    record = view.record(recipe, season)
+    return record.extra["links"].get("mlflow_run_id") if record else None
 
 
 def open_season(context: dg.AssetExecutionContext) -> Season:
@@ -190,7 +190,7 @@ class _Step:
 
     def run(self, context: dg.AssetExecutionContext, values: Mapping[str, Any]) -> dg.MaterializeResult[AssetRecord]:
         season = open_season(context)
-        versions = self.versions(season)
+        versions = season.inputs = self.versions(season)
         season.fingerprint = fingerprint(code_version=self.code_version, inputs=versions, seed=season.program.file.seed,
                                          settings=season.program.settings_digest(*self.settings))
         codec = ASSETS[self.name]
@@ -204,9 +204,10 @@ class _Step:
             data_version = published.data_version
         else:
             settings = season.workspace.settings
-            with DeviceMeter(settings.nvidia_smi, visible_devices() if season.device != "cpu" else ()) as meter:
+            cards = visible_devices() if season.device != "cpu" else ()
+            with DeviceMeter(settings.nvidia_smi, cards) as season.meter:
                 value = self.compute(season, **values)
-            season.shown |= meter.facts()
+            season.shown |= season.meter.facts()
             self.require_landing(season, versions)
             data_version = season.assets.write(self.name, season.label, value, codec)
         record = AssetRecord(

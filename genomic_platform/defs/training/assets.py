@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from genomic_platform.defs.candidate_runs import candidate_run, log_scores
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import FittedCandidate, fit_candidate, training_set_of
-from genomic_platform.models.comparison import compare_by_folds
+from genomic_platform.models.comparison import fold_predictions, score_folds
 from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
 from genomic_platform.models.gate import GateRule
@@ -63,8 +64,10 @@ def _describe_candidate(season: Season, candidate: FittedCandidate) -> dict[str,
 
 
 def _fit(season: Season, recipe: str, known: TrainingSet) -> FittedCandidate:
-    candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device, season.checkpoint)
-    season.log_candidate(recipe, candidate.model)
+    with candidate_run(season, recipe, known) as log:
+        candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device,
+                                  season.checkpoint)
+        log(candidate)
     return candidate
 
 
@@ -141,10 +144,13 @@ def model_comparison(season: Season, genomic_blup: FittedCandidate, kernel: Fitt
     known = known_at(season, training_set, genotype_panel, genotype_qc, relationship_matrix, environment_features,
                      pedigree)
     first = season.first_met(training_set)
-    folds = compare_by_folds(
+    held_out = fold_predictions(
         replace(known, means=training_set.filter(pl.col("trait").is_in(first))), {r: load_recipe(r) for r in recipes},
-        replicates=FOLD_REPLICATES) if first else MODEL_COMPARISON.empty()
+        replicates=FOLD_REPLICATES) if first else None
+    folds = MODEL_COMPARISON.empty() if held_out is None else score_folds(held_out, season.label)
     published = {r: season.first_published(r, season.previous) for r in recipes} if season.previous else {}
-    forward = forward_scores({r: c.values for r, c in published.items()}, season_means(line_means),
-                             season=season.label, trained_through=season.previous or "")
+    observed = season_means(line_means)
+    forward = forward_scores({r: c.values for r, c in published.items()}, observed, season=season.label,
+                             trained_through=season.previous or "")
+    log_scores(season, pl.concat([folds, forward]), held_out, published, observed)
     return pl.concat([before, folds, forward])

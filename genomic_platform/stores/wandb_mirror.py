@@ -29,7 +29,6 @@ FOLDER = "wandb"  # of the workspace; the package makes it
 #: Kind of metric (the key's first part) → what its steps count.
 AXES = {"cv1": "fold", "forward": "season", "system": "sample"}
 _INIT_SECONDS, _FINISH_SECONDS, _SECONDS = 30, 60, 240
-_LAST_WORDS = 400
 
 
 def mirror(workspace: Workspace, program: str, run_ids: Sequence[str]) -> list[Notice]:
@@ -45,7 +44,7 @@ def mirror(workspace: Workspace, program: str, run_ids: Sequence[str]) -> list[N
     runs = [told(workspace.registry.read_candidate(run_id)) for run_id in dict.fromkeys(run_ids)]
     job = {"project": project, "program": program, "folder": str(workspace.root), "runs": runs}
     said = _run([sys.executable, "-m", __spec__.name], json.dumps(job), mirror_environment(workspace.root / FOLDER))
-    return [_failed(project, f"{said}; repair: genomic-platform run --force once it works sends "
+    return [_failed(project, f"{said}; repair: genomic-platform run DIR --force, once it works, sends "
                              f"{counted(len(runs), 'run')} again")] if said else []
 
 
@@ -64,7 +63,7 @@ def _run(command: list[str], told: str, environment: Mapping[str, str]) -> str:
         finally:
             with suppress(ProcessLookupError):  # its group: the service that the package starts, if it still runs
                 os.killpg(process.pid, signal.SIGKILL)
-    return "" if process.returncode == 0 else words.strip()[-_LAST_WORDS:] or f"exit code {process.returncode}"
+    return "" if process.returncode == 0 else (words.splitlines() or [f"exit code {process.returncode}"])[-1]
 
 
 def send(job: Mapping[str, Any]) -> None:
@@ -100,5 +99,14 @@ def _log(there: wandb.Run, points: Iterable[tuple[str, float, int]]) -> None:
         there.log({axis: step, **row})
 
 
+def main() -> None:
+    import wandb
+
+    try:
+        send(json.load(sys.stdin))
+    except (wandb.Error, TimeoutError) as error:
+        sys.exit(str(error).partition("\n")[0])
+
+
 if __name__ == "__main__":
-    send(json.load(sys.stdin))
+    main()

@@ -75,7 +75,7 @@ def test_a_run_holds_folds_and_the_season_that_came(published: Published) -> Non
 
 
 def test_a_run_says_what_it_was_fitted_on_and_what_it_took(published: Published) -> None:
-    small = published(1)
+    small = published(2)
     run = runs_of(small)["2019 kernel"]
     data = {one.dataset.name: one.dataset.digest for one in run.inputs.dataset_inputs}
     records = small.main.records("2019")
@@ -91,8 +91,8 @@ def test_a_run_says_what_it_was_fitted_on_and_what_it_took(published: Published)
     assert wanted.items() <= run.data.params.items()
     assert run.data.tags["genomic_platform.fingerprint"] == records["kernel"].fingerprint
     pages = small.workspace.registry.read_candidate(run.info.run_id).pages
-    assert sorted(pages) == ["plots/fit.html", "plots/folds.html"]
-    assert pages["plots/fit.html"].count("<svg") == 2
+    assert {path: page.count("<svg") for path, page in pages.items()} == {
+        "plots/fit.html": 2, "plots/folds.html": 1, "plots/forward.html": 1}
 
 
 def test_a_comparison_made_again_adds_nothing(published: Published, opened: Opened) -> None:

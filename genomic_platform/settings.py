@@ -42,6 +42,9 @@ class Settings(BaseModel):
     lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
     mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
                                             "empty = host and mlflow_port")
+    wandb_project: str = Field("", description="Weights & Biases project that candidates' runs are mirrored to, in the "
+                                               "account and mode of its own variables (WANDB_API_KEY, WANDB_MODE); "
+                                               "empty = none")
     season_job: Literal["train_season", "train_season_gpu"] = Field(
         "train_season", description="job that sensors start for a season; backfills take its executor")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$",
@@ -134,6 +137,12 @@ def child_environment(workspace: Path) -> dict[str, str]:
 def step_environment(device: str, visible: str) -> dict[str, str]:
     """The environment for the process of one step that computes on `device` and sees these GPUs only."""
     return {**os.environ, "CUDA_VISIBLE_DEVICES": visible, PREFIX + "DEVICE": device}
+
+
+def mirror_environment(folder: Path) -> dict[str, str]:
+    """The environment for the process that speaks to Weights & Biases: its files in `folder` unless set otherwise."""
+    return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data"),
+            "WANDB_CONFIG_DIR": str(folder / "config"), "WANDB_ERROR_REPORTING": "false", **os.environ}
 
 
 def visible_devices() -> tuple[str, ...]:

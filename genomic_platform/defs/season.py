@@ -1,7 +1,6 @@
 """A season as a step of the graph sees it: the run's branch to read and write, and history at its pinned base."""
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,17 +13,17 @@ import polars as pl
 from genomic_platform.catalogue import codec_of
 from genomic_platform.defs.order import require_predecessors
 from genomic_platform.errors import NotAvailable, Notice
+from genomic_platform.executors.devices import DeviceMeter
 from genomic_platform.io_managers.versioned import run_branch
 from genomic_platform.known import known_at
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
-from genomic_platform.models.candidate import without_values
-from genomic_platform.models.protocol import FittedModel, TrainingSet
+from genomic_platform.models.candidate import FittedCandidate
+from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.program import FieldSeason, Program
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
-from genomic_platform.version import code_version
 from genomic_platform.workspace import Workspace
 
 
@@ -41,6 +40,8 @@ class Season:
     links: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    meter: DeviceMeter | None = None
 
     @cached_property
     def landing(self) -> Landing:
@@ -85,9 +86,13 @@ class Season:
         ------
         NotAvailable : no release of the season has it.
         """
+        return self._first_view(asset, season).read(asset, season, codec_of(asset))
+
+    def _first_view(self, asset: str, season: str) -> AssetStore:
+        """The season's first release that has the asset. Raises NotAvailable."""
         for commit in self.assets.releases()[season]:
             if (view := self.assets.at(commit)).record(asset, season):
-                return view.read(asset, season, codec_of(asset))
+                return view
         raise NotAvailable(f"{asset} of {self.program.name} season {season} is in none of its releases")
 
     @property
@@ -99,18 +104,18 @@ class Season:
         """What models of these recipes may learn from at the season."""
         return known_at(self.assets, self.label, recipes)
 
-    def values_before(self) -> dict[str, pl.DataFrame]:
-        """Candidate → the values it gave before this season's harvest (contract VALUES), as first published.
+    def candidates_before(self) -> dict[str, FittedCandidate]:
+        """Recipe → the candidate of the preceding season as first published, before this season's harvest.
 
-        A candidate that came to program.toml since, and that no release of the preceding season has, is left out.
+        One that came to program.toml since, and that no release of the preceding season has, is left out.
         """
-        found: dict[str, pl.DataFrame] = {}
+        found: dict[str, FittedCandidate] = {}
         before = self.previous
         if before is None:
             return found
         for recipe in self.candidates:
             with suppress(NotAvailable):
-                found[recipe] = self.first_published(recipe, before).values
+                found[recipe] = self.first_published(recipe, before)
         return found
 
     def first_met(self, training_set: pl.DataFrame) -> list[str]:
@@ -132,22 +137,22 @@ class Season:
     def units(self) -> dict[str, str]:
         return self.program.file.units
 
-    def log_candidate(self, recipe: str, model: FittedModel) -> None:
-        """One MLflow run a candidate and season, found by the step's fingerprint; notes traits without values."""
-        self.note(without_values(recipe, model))
-        facts = {f"{trait}.{name}": value for trait, row in model.summary().items() for name, value in row.items()}
-        metrics = {k: float(v) for k, v in facts.items() if isinstance(v, int | float)}
-        with tempfile.TemporaryDirectory() as folder:
-            model.save(Path(folder))
-            self.links["mlflow_run_id"] = self.workspace.registry.log_candidate(
-                program=self.program.name, season=self.label, recipe=recipe, fingerprint=self.fingerprint,
-                params={k: str(v) for k, v in facts.items() if k not in metrics} | {"seed": self.program.file.seed},
-                metrics=metrics, tags={"code_version": code_version(), "dagster_run_id": self.run_id},
-                folder=Path(folder))
+    def run_of(self, recipe: str) -> str | None:
+        """The MLflow run of this season's candidate, as the run's branch has it."""
+        return _mlflow_run(self.assets, recipe, self.label)
+
+    def first_run_of(self, recipe: str, season: str) -> str | None:
+        """The MLflow run of the candidate as it was first published. Raises NotAvailable."""
+        return _mlflow_run(self._first_view(recipe, season), recipe, season)
 
     def note(self, notices: Sequence[Notice]) -> None:
         """Keep what a person should know: shown on the asset and by `status`."""
         self.notices += notices
+
+
+def _mlflow_run(view: AssetStore, recipe: str, season: str) -> str | None:
+    record = view.record(recipe, season)
+    return record.extra["links"].get("mlflow_run_id") if record else None
 
 
 def open_season(context: dg.AssetExecutionContext) -> Season:

@@ -83,7 +83,7 @@ class Step:
 
     def run(self, context: dg.AssetExecutionContext, values: Mapping[str, Any]) -> dg.MaterializeResult[AssetRecord]:
         season = open_season(context)
-        versions = self.versions(season)
+        versions = season.inputs = self.versions(season)
         season.fingerprint = fingerprint(code_version=self.code_version, inputs=versions, seed=season.program.file.seed,
                                          settings=season.program.settings_digest(*self.settings))
         codec = codec_of(self.name)
@@ -97,9 +97,10 @@ class Step:
             data_version = published.data_version
         else:
             settings = season.workspace.settings
-            with DeviceMeter(settings.nvidia_smi, visible_devices() if season.device != "cpu" else ()) as meter:
+            cards = visible_devices() if season.device != "cpu" else ()
+            with DeviceMeter(settings.nvidia_smi, cards) as season.meter:
                 value = self.compute(season, **values)
-            season.shown |= meter.facts()
+            season.shown |= season.meter.facts()
             self.require_landing(season, versions)
             data_version = season.assets.write(self.name, season.label, value, codec)
         record = AssetRecord(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from genomic_platform.errors import InputError, Notice, Problem, ProgramError
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.line_model import RUN
+from genomic_platform.models.metering import Meter
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.provenance import Provenance
 from genomic_platform.models.recipes import load_fitted, load_recipe
@@ -29,11 +29,10 @@ _UNKNOWN = Problem("model", "a record of what it was trained on", "none: it was 
 def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str, str], device: str = "cpu",
                   checkpoint: Path | None = None) -> FittedCandidate:
     """Fit a recipe, and have the values it gives of all known lines; `units` of the traits are kept with it."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    meter = Meter()
     model = load_recipe(recipe).fit(known, seed=seed, device=device, checkpoint=checkpoint)
     values = _sound(recipe, known, model, model.predict(known.genotypes, known.environment_features))
-    cost = {"wall_seconds": time.perf_counter() - wall_s, "cpu_seconds": time.process_time() - cpu_s}
-    return FittedCandidate(model, values, Provenance.of(recipe, known, units), cost)
+    return FittedCandidate(model, values, Provenance.of(recipe, known, units), meter.cost())
 
 
 def _sound(recipe: str, known: TrainingSet, model: FittedModel, values: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +71,7 @@ class FittedCandidate:
     Attributes
     ----------
     provenance : what it takes for granted; None = it was saved before this was kept, and may not score.
-    cost : wall and processor seconds of the fit.
+    cost : of the fit and its values, as `Meter.cost` gives it.
     """
 
     model: FittedModel

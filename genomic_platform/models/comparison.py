@@ -16,7 +16,7 @@ import polars as pl
 
 from genomic_platform.errors import NotAvailable
 from genomic_platform.genotypes.quality.duplicates import identical_lines
-from genomic_platform.models.cross_validation import cross_validate, within_fold_ability
+from genomic_platform.models.cross_validation import cross_validate, fold_abilities, within_fold_ability
 from genomic_platform.models.folds import FOLDS, SEED, random_folds
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.scores import correlation
@@ -64,6 +64,16 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
                      max_lines: int = FOLD_LINES, clones: Iterable[set[str]] | None = None) -> pl.DataFrame:
     """Recipes compared on the same five folds of lines inside the training set (contract MODEL_COMPARISON, cv1).
 
+    Parameters as of `fold_predictions`.
+    """
+    return score_folds(fold_predictions(training_set, recipes, replicates=replicates, seed=seed, max_lines=max_lines,
+                                        clones=clones), training_set.season)
+
+
+def fold_predictions(training_set: TrainingSet, recipes: Mapping[str, Model], *, replicates: int = 2, seed: int = SEED,
+                     max_lines: int = FOLD_LINES, clones: Iterable[set[str]] | None = None) -> pl.DataFrame:
+    """Every line predicted by each recipe from the other four folds of lines (columns as of `cross_validate`).
+
     Parameters
     ----------
     replicates : divisions into folds, at most; fewer (at least one) so that lines × replicates stay within 2,000.
@@ -77,13 +87,16 @@ def compare_by_folds(training_set: TrainingSet, recipes: Mapping[str, Model], *,
     enough = max(1, min(replicates, FOLD_PREDICTIONS // max(len(lines), 1)))
     n_folds = min(FOLDS, len(lines))
     divisions = [random_folds(lines, r, n_folds=n_folds, seed=seed, clones=groups) for r in range(enough)]
-    predictions = cross_validate(training_set, recipes, divisions)
+    return cross_validate(training_set, recipes, divisions)
+
+
+def score_folds(predictions: pl.DataFrame, season: str) -> pl.DataFrame:
+    """Scores of `fold_predictions` inside the training set of a season (contract MODEL_COMPARISON, cv1)."""
     rows = []
     for (recipe, trait), part in predictions.group_by("recipe", "trait", maintain_order=True):
-        r_mean, r_sd = within_fold_ability(part)
-        rows.append({"trait": trait, "recipe": recipe, "scheme": "cv1", "season": training_set.season,
-                     "trained_through": training_set.season, "r_mean": r_mean, "r_sd": r_sd,
-                     "n_lines": part["line_id"].n_unique()})
+        r_mean, r_sd = within_fold_ability(fold_abilities(part))
+        rows.append({"trait": trait, "recipe": recipe, "scheme": "cv1", "season": season, "trained_through": season,
+                     "r_mean": r_mean, "r_sd": r_sd, "n_lines": part["line_id"].n_unique()})
     return MODEL_COMPARISON.conform(pl.DataFrame(rows, schema=MODEL_COMPARISON.schema))
 
 

@@ -67,19 +67,24 @@ def cross_validate(training_set: TrainingSet, recipes: Mapping[str, Model],
     return pl.concat(parts)
 
 
-def within_fold_ability(predictions: pl.DataFrame) -> tuple[float | None, float | None]:
+def fold_abilities(predictions: pl.DataFrame) -> pl.DataFrame:
+    """r within each fold: recipe, trait, replicate, fold, r (null where it cannot be had), in the order given.
+
+    `predictions` as from `cross_validate`.
+    """
+    keys = ["recipe", "trait", "replicate", "fold"]
+    rows = [(*key, correlation(part["predicted"].to_numpy(), part["observed"].to_numpy()))
+            for key, part in predictions.group_by(keys, maintain_order=True)]
+    return pl.DataFrame(rows, schema={**{k: predictions.schema[k] for k in keys}, "r": pl.Float64}, orient="row")
+
+
+def within_fold_ability(abilities: pl.DataFrame) -> tuple[float | None, float | None]:
     """Mean over replicates of the mean within-fold r, and its standard deviation over replicates (None for one).
 
-    `predictions` as from `cross_validate`, one recipe and trait. Folds whose r cannot be had are left out.
+    `abilities` as from `fold_abilities`, one recipe and trait. Folds whose r cannot be had are left out.
     """
-    means = []
-    for _, replicate in predictions.group_by("replicate", maintain_order=True):
-        found = [correlation(part["predicted"].to_numpy(), part["observed"].to_numpy())
-                 for _, part in replicate.group_by("fold", maintain_order=True)]
-        known = [r for r in found if r is not None]
-        if known:
-            means.append(float(np.mean(known)))
-    return mean_and_sd(means)
+    known = abilities.drop_nulls("r").group_by("replicate", maintain_order=True)
+    return mean_and_sd(float(np.mean(part["r"].to_numpy())) for _, part in known)
 
 
 def pooled_ability(predictions: pl.DataFrame) -> float | None:

@@ -93,6 +93,19 @@ class Calendar:
         at = cycles.index(label[4]) + 1 if label[4] in cycles else len(cycles)
         return f"{label[:4]}{cycles[at]}" if at < len(cycles) else f"{year}{cycles[0]}"
 
+    def ordinal(self, label: str) -> int:
+        """A whole number that grows along the calendar and does not depend on which seasons there are.
+
+        The year (of planting), a year and the cycle's place in the alphabet (2013B → 201302), the place in a listed
+        order from 1; 0 where seasons have no order.
+        """
+        if self.kind == "listed":
+            return self.order.index(label) + 1
+        if self.kind == "unordered":
+            return 0
+        year = int(label[:4])
+        return year if self.kind != "YYYYc" else 100 * year + ord(label[4].lower()) - ord("a") + 1
+
     def sort(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The distinct labels in calendar order, which is their order as strings."""
         return tuple(sorted(set(labels)))

@@ -1,19 +1,16 @@
 """The MLflow registry: one run per candidate and season, one registered model per trait, aliases for what is in use.
 
-The only module that imports MLflow, and only inside functions: it takes seconds. Here belong records of models; which
-model becomes champion is decided elsewhere and told here. Reference: mlflow.org, Model Registry.
+With `mlflow_runs` the only module that imports MLflow, and only inside functions: it takes seconds. Here belong records
+of models; which model becomes champion is decided elsewhere and told here. Reference: mlflow.org, Model Registry.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import platform
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,22 +19,30 @@ import polars as pl
 import genomic_platform
 from genomic_platform.errors import NotAvailable, StoreError, StoreUnavailable
 from genomic_platform.stores.lock import exclusive
-from genomic_platform.stores.pyfunc import load_fitted
+from genomic_platform.stores.mlflow_runs import (
+    MODEL_ARTIFACT,
+    DataInput,
+    Point,
+    RunContent,
+    log_batches,
+    log_data,
+    read_run,
+    system_metrics,
+    write_model,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 FINGERPRINT = "genomic_platform.fingerprint"
-MODEL_ARTIFACT = "model"
 VERSIONS_SCHEMA = {"trait": pl.String, "version": pl.Int64, "season": pl.String, "recipe": pl.String,
                    "decision": pl.String, "model_version": pl.String, "commit": pl.String, "run_id": pl.String}
 
-_PARAMS_PER_CALL, _METRICS_PER_CALL, _TAGS_PER_CALL = 100, 800, 100  # MLflow's limits: 100, 1000, 100
-_LONGEST_PARAM = 6000
 _HTTP_RETRIES = 2  # retrying is the caller's: Dagster waits between tries without holding a step for minutes
 _TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}  # else its page opens on prompts and traces
 _CREATING_S = 120  # for another process to create the tables of a new workspace
 _connecting = threading.Lock()
 T = TypeVar("T", covariant=True)
@@ -71,30 +76,67 @@ class ModelRegistry:
         self.artifact_root = Path(artifact_root).absolute()
         self._connected: MlflowClient | None = None
 
-    def log_candidate(self, *, program: str, season: str, recipe: str, fingerprint: str, params: Mapping[str, object],
-                      metrics: Mapping[str, float | None], tags: Mapping[str, str], folder: Path) -> str:
-        """Record a fitted candidate; returns the run's id.
+    @contextmanager
+    def candidate(self, *, program: str, season: str, recipe: str, fingerprint: str,
+                  tags: Mapping[str, str] | None = None) -> Iterator[str]:
+        """The run's id while a candidate is being fitted; the machine is sampled meanwhile (`system_metrics`).
 
-        A run of the programme with the same fingerprint is finished, or, when it is finished, left as it is.
+        A run of the programme with the same fingerprint is gone on with, or, when it is finished, left as it is. When
+        the block fails, so has the run.
+        """
+        known = {FINGERPRINT: fingerprint, "genomic_platform.program": program, "genomic_platform.season": season,
+                 "genomic_platform.recipe": recipe}
+        with self._speaking() as client:
+            run = self._run(client, program, f"{season} {recipe}", {**(tags or {}), **known})
+            run_id, finished = run.info.run_id, run.info.status == "FINISHED"
+            if run.info.status in ("FAILED", "KILLED"):
+                client.update_run(run_id, "RUNNING")
+        if finished:
+            yield run_id
+            return
+        try:
+            with system_metrics(run_id, self.tracking_uri):
+                yield run_id
+        except BaseException as error:
+            with suppress(StoreError, NotAvailable), self._speaking() as client:  # the error itself is what counts
+                client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+
+    def log_candidate(self, run_id: str, *, params: Mapping[str, object], points: Iterable[Point],
+                      tags: Mapping[str, str], folder: Path, data: Sequence[DataInput] = (),
+                      pages: Mapping[str, str] | None = None) -> None:
+        """Record a fitted candidate, unless its run is finished, and finish the run.
 
         Parameters
         ----------
-        params, metrics, tags : what a reader wants to compare; metrics that are None or not finite are left out.
-        folder : the model as it saved itself; it becomes the MLflow model `model/`.
+        params, points, tags : what a reader wants to compare. data : what it was fitted on.
+        folder : the model as it saved itself; it becomes the MLflow model `model/`. pages : path → HTML, kept beside.
         """
         with self._speaking() as client:
-            run = self._run(client, program, f"{season} {recipe}", fingerprint)
+            run = client.get_run(run_id)
             if run.info.status == "FINISHED":
-                return run.info.run_id
-            known = {"genomic_platform.program": program, "genomic_platform.season": season,
-                     "genomic_platform.recipe": recipe}
-            _log_batches(client, run, params, metrics, {**tags, **known})
+                return
+            log_batches(client, run, params=params, points=points, tags=tags)
+            log_data(client, run_id, data)
             with tempfile.TemporaryDirectory() as made:
-                _write_model(Path(made), folder, run.info.run_id)
-                client.log_artifacts(run.info.run_id, made, MODEL_ARTIFACT)
-                client.log_artifacts(run.info.run_id, str(folder), f"{MODEL_ARTIFACT}/data")
-            client.set_terminated(run.info.run_id)  # last: a finished run is a whole one
-            return run.info.run_id
+                write_model(Path(made), folder, run_id)
+                client.log_artifacts(run_id, made, MODEL_ARTIFACT)
+                client.log_artifacts(run_id, str(folder), f"{MODEL_ARTIFACT}/data")
+            for path, text in (pages or {}).items():
+                client.log_text(run_id, text, path)
+            client.set_terminated(run_id)  # last: a finished run is a whole one
+
+    def add_scores(self, run_id: str, points: Iterable[Point], pages: Mapping[str, str]) -> None:
+        """Add to a candidate's run what was found out later; what it has already is not added again."""
+        with self._speaking() as client:
+            log_batches(client, client.get_run(run_id), params={}, points=points, tags={})
+            for path, text in pages.items():
+                client.log_text(run_id, text, path)
+
+    def read_candidate(self, run_id: str) -> RunContent:
+        """What a candidate's run holds, without the model."""
+        with self._speaking() as client, tempfile.TemporaryDirectory() as folder:
+            return read_run(client, run_id, Path(folder))
 
     def register(self, *, program: str, trait: str, season: str, run_id: str, model_version: str, recipe: str,
                  decision: str, commit: str, tags: Mapping[str, str]) -> int:
@@ -186,10 +228,11 @@ class ModelRegistry:
                 self._connected = MlflowClient(self.tracking_uri, self.tracking_uri)
             return self._connected
 
-    def _run(self, client: MlflowClient, program: str, name: str, fingerprint: str) -> Run:
+    def _run(self, client: MlflowClient, program: str, name: str, tags: Mapping[str, str]) -> Run:
         experiment = self._experiment(client, program)
-        found = client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
-        return found[0] if found else client.create_run(experiment, run_name=name, tags={FINGERPRINT: fingerprint})
+        wanted = f"tags.`{FINGERPRINT}` = '{tags[FINGERPRINT]}'"
+        found = client.search_runs([experiment], wanted, max_results=1)
+        return found[0] if found else client.create_run(experiment, run_name=name, tags=dict(tags))
 
     def _experiment(self, client: MlflowClient, program: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -197,7 +240,7 @@ class ModelRegistry:
         found = client.get_experiment_by_name(program)
         if found is None:
             try:
-                return client.create_experiment(program, artifact_location=location)
+                return client.create_experiment(program, artifact_location=location, tags=_EXPERIMENT)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -225,6 +268,7 @@ def _import_quietly() -> None:
         variables.MLFLOW_DISABLE_TELEMETRY.set(True)
         mlflow.telemetry.set_telemetry_client()
     variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+    variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     if not variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
         variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_HTTP_RETRIES)
     for name in ("mlflow", "alembic"):
@@ -251,43 +295,3 @@ def _all_pages(search: Callable[[str | None], _Page[T]]) -> list[T]:
         token = page.token
         if not token:
             return found
-
-
-def _log_batches(client: MlflowClient, run: Run, params: Mapping[str, object], metrics: Mapping[str, float | None],
-                 tags: Mapping[str, str]) -> None:
-    """Log what the run does not have yet; a parameter, once logged, cannot change."""
-    from mlflow.entities import Metric, Param, RunTag
-    now_ms = time.time_ns() // 1_000_000
-    new_params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in params.items()
-                  if key not in run.data.params]
-    new_metrics = [Metric(key, float(value), now_ms, 0) for key, value in metrics.items()
-                   if value is not None and math.isfinite(value) and run.data.metrics.get(key) != value]
-    new_tags = [RunTag(key, value) for key, value in tags.items()]
-    for start in range(0, len(new_params), _PARAMS_PER_CALL):
-        client.log_batch(run.info.run_id, params=new_params[start:start + _PARAMS_PER_CALL])
-    for start in range(0, len(new_metrics), _METRICS_PER_CALL):
-        client.log_batch(run.info.run_id, metrics=new_metrics[start:start + _METRICS_PER_CALL])
-    for start in range(0, len(new_tags), _TAGS_PER_CALL):
-        client.log_batch(run.info.run_id, tags=new_tags[start:start + _TAGS_PER_CALL])
-
-
-def _write_model(made: Path, folder: Path, run_id: str) -> None:
-    """Write MLmodel and its environment for the model saved in `folder`, which goes beside them as `data/`.
-
-    By hand, since `mlflow.pyfunc.save_model` asks pip what is installed (0.7 s) and warns that there is no example.
-    """
-    import mlflow
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
-    fitted = load_fitted(folder)
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.int8), (-1, fitted.n_markers))]),
-                               outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, len(fitted.traits)))]))
-    flavor = {"loader_module": "genomic_platform.stores.pyfunc", "data": "data", "code": None, "streamable": False,
-              "python_version": platform.python_version(), "env": {"virtualenv": "python_env.yaml"}}
-    Model(artifact_path=MODEL_ARTIFACT, run_id=run_id, signature=signature, flavors={"python_function": flavor},
-          metadata={"traits": list(fitted.traits)}).save(str(made / "MLmodel"))
-    (made / "requirements.txt").write_text(f"genomic-platform=={genomic_platform.__version__}\n"
-                                           f"mlflow=={mlflow.__version__}\nnumpy=={np.__version__}\n")
-    (made / "python_env.yaml").write_text(f"python: {platform.python_version()}\nbuild_dependencies: [pip]\n"
-                                          "dependencies: [-r requirements.txt]\n")

@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from genomic_platform.errors import InputError, NotAvailable, StoreUnavailable
 from genomic_platform.stores.mlflow import VERSIONS_SCHEMA, ModelRegistry
+from genomic_platform.stores.mlflow_runs import DataInput, Point
 from genomic_platform.stores.pyfunc import DosagePredictor, load_fitted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 EFFECTS_MT = np.array([[1.0, 0.0], [0.5, -2.0], [0.0, 3.0]])
 DOSAGE_NM = np.array([[0, 1, 2], [2, -1, 0]], dtype=np.int8)
@@ -67,11 +73,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "model"
 
 
-def log(registry: ModelRegistry, folder: Path, program: str, fingerprint: str = "f1", **changes: dict) -> str:
-    given = {"params": {"lambda": 2.5, "markers": 3}, "metrics": {"grain_yield.r_all": 0.5, "absent": None},
+def log(registry: ModelRegistry, folder: Path, program: str, fingerprint: str = "f1", **changes: Any) -> str:
+    given = {"params": {"lambda": 2.5, "markers": 3}, "points": [Point("fit/yield/h2", 0.5), Point("absent", None)],
              "tags": {"genomic_platform.code_version": "abc"}, **changes}
-    return registry.log_candidate(program=program, season="2013", recipe="genomic_blup", fingerprint=fingerprint,
-                                  folder=folder, **given)
+    with registry.candidate(program=program, season="2013", recipe="genomic_blup", fingerprint=fingerprint) as run_id:
+        registry.log_candidate(run_id, folder=folder, **given)
+    return run_id
+
+
+def own_metrics(run: Run) -> dict[str, float]:
+    """Those that were logged, without MLflow's own of the machine."""
+    return {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
 
 
 def register(registry: ModelRegistry, program: str, run_id: str, trait: str = "grain_yield", season: str = "2013",
@@ -92,7 +104,7 @@ def test_a_candidate_is_one_run_and_its_second_logging_none(registry: ModelRegis
         assert len(client.search_runs([experiment.experiment_id])) == 2
     assert (run.info.run_name, run.info.status) == ("2013 genomic_blup", "FINISHED")
     assert run.data.params == {"lambda": "2.5", "markers": "3"}
-    assert run.data.metrics == {"grain_yield.r_all": 0.5}
+    assert own_metrics(run) == {"fit/yield/h2": 0.5}
     assert run.data.tags["genomic_platform.season"] == "2013"
     assert run.data.tags["genomic_platform.code_version"] == "abc"
 
@@ -105,17 +117,65 @@ def test_a_killed_logging_is_finished_by_the_retry(registry: ModelRegistry, fold
     with registry._speaking() as client:
         run = client.get_run(run_id)
         assert len(client.search_runs([run.info.experiment_id])) == 1
-        assert len(client.get_metric_history(run_id, "grain_yield.r_all")) == 1
+        assert len(client.get_metric_history(run_id, "fit/yield/h2")) == 1
     assert run.data.params == {"lambda": "1", "late": "2"}
     assert run.info.status == "FINISHED"
 
 
 def test_many_params_and_metrics_go_in_several_calls(registry: ModelRegistry, folder: Path) -> None:
     run_id = log(registry, folder, "oats", params={f"p{i}": i for i in range(250)},
-                 metrics={f"m{i}": i / 7 for i in range(1700)} | {"nan": float("nan")})
+                 points=[*(Point(f"m{i}", i / 7) for i in range(1700)), Point("nan", float("nan"))])
     with registry._speaking() as client:
         run = client.get_run(run_id)
-    assert (len(run.data.params), len(run.data.metrics)) == (250, 1700)
+    assert (len(run.data.params), len(own_metrics(run))) == (250, 1700)
+
+
+def test_a_failed_fit_is_a_failed_run_and_the_next_goes_on_with_it(registry: ModelRegistry, folder: Path) -> None:
+    given = {"program": "rye", "season": "2013", "recipe": "genomic_blup", "fingerprint": "f1"}
+    for error, status in ((ValueError("singular"), "FAILED"), (KeyboardInterrupt(), "KILLED")):
+        with pytest.raises(type(error)), registry.candidate(**given) as failed:
+            raise error
+        with registry._speaking() as client:
+            assert client.get_run(failed).info.status == status
+    run_id = log(registry, folder, "rye")
+    with registry._speaking() as client:
+        assert client.get_run(run_id).info.status == "FINISHED"
+    assert run_id == failed
+
+
+def test_a_score_of_a_step_is_added_once(registry: ModelRegistry, folder: Path) -> None:
+    run_id = log(registry, folder, "millet")
+    folds = [Point("cv1/yield/r_fold", r, step) for step, r in enumerate((0.4, 0.6, 0.5))]
+    for points in (folds, folds, [Point("forward/yield/r", 0.3, 2014)], folds):
+        registry.add_scores(run_id, points, {"plots/folds.html": "<p>größe</p>"})
+    content = registry.read_candidate(run_id)
+    assert [p for p in content.points if p.key.startswith(("cv1", "forward"))] == [
+        *folds, Point("forward/yield/r", 0.3, 2014)]
+    assert content.pages == {"plots/folds.html": "<p>größe</p>"}
+    registry.add_scores(run_id, [Point("cv1/yield/r_fold", 0.1, 2)], {})  # found anew, and other: the latest counts
+    with registry._speaking() as client:
+        assert client.get_run(run_id).data.metrics["cv1/yield/r_fold"] == 0.1
+
+
+def test_what_a_model_was_fitted_on_goes_with_its_run(registry: ModelRegistry, folder: Path) -> None:
+    means = DataInput("training_set", "d" * 64, "p/2013/training_set", "c" * 40, {"line_id": "String"}, {"num_rows": 7})
+    calls = DataInput("genotype_panel", "e" * 64, "p/2013/genotype_panel", "c" * 40)
+    run_id = log(registry, folder, "teff", data=[means, calls])
+    with registry._speaking() as client:
+        table, panel = (one.dataset for one in client.get_run(run_id).inputs.dataset_inputs)
+    assert (table.name, table.digest, json.loads(table.profile)) == ("training_set", "d" * 36, {"num_rows": 7})
+    assert json.loads(table.schema) == {"mlflow_colspec": [{"name": "line_id", "type": "string"}]}
+    assert json.loads(panel.source) == {"path": "p/2013/genotype_panel", "data_version": "e" * 64,
+                                        "run_began_at_commit": "c" * 40}
+
+
+def test_the_machine_is_sampled_while_a_model_is_fitted(registry: ModelRegistry, folder: Path) -> None:
+    pytest.importorskip("psutil", reason="no psutil, which MLflow samples the machine with")
+    with registry._speaking() as client:
+        sampled = client.get_run(log(registry, folder, "fonio")).data.metrics
+    assert 0 <= sampled["system/cpu_utilization_percentage"] <= 100
+    assert sampled["system/system_memory_usage_megabytes"] > 0
+    assert not [t for t in threading.enumerate() if t.name == "SystemMetricsMonitor"]
 
 
 @pytest.mark.slow
@@ -186,8 +246,8 @@ def test_a_server_that_is_away_is_transient(tmp_path: Path, monkeypatch: pytest.
 def test_nothing_is_printed(folder: Path, tmp_path: Path) -> None:
     script = ("import sys; from pathlib import Path; from genomic_platform.stores.mlflow import ModelRegistry\n"
               "root = Path(sys.argv[1]); registry = ModelRegistry(f'sqlite:///{root}/m.db', root / 'files')\n"
-              "registry.log_candidate(program='p_q', season='1', recipe='r', fingerprint='f', params={}, metrics={},"
-              " tags={}, folder=root / 'model')\n")
+              "with registry.candidate(program='p_q', season='1', recipe='r', fingerprint='f') as run_id:\n"
+              "    registry.log_candidate(run_id, params={}, points=[], tags={}, folder=root / 'model')\n")
     run = subprocess.run([sys.executable, "-W", "default", "-c", script, str(tmp_path)], capture_output=True, text=True,
                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

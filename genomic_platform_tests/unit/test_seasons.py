@@ -83,3 +83,12 @@ def test_listed_labels_follow_their_list() -> None:
 def test_calendars_that_cannot_be(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ProgramError, match=message):
         Calendar(**settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_season_has_a_number_that_other_seasons_do_not_change() -> None:
+    numbers = {kind: [Calendar(kind, order=("1-dry", "2-wet") if kind == "listed" else ()).ordinal(x) for x in labels]
+               for kind, labels in {"YYYY": ("2009", "2013"), "YYYY-YY": ("2009-10", "2013-14"),
+                                    "YYYYc": ("2009A", "2009B", "2010A"), "listed": ("1-dry", "2-wet"),
+                                    "unordered": ("all",)}.items()}
+    assert numbers == {"YYYY": [2009, 2013], "YYYY-YY": [2009, 2013], "YYYYc": [200901, 200902, 201001],
+                       "listed": [1, 2], "unordered": [0]}

@@ -7,12 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from genomic_platform.defs.candidate_runs import log_scores
 from genomic_platform.defs.season import Season
 from genomic_platform.defs.season_asset import season_asset
 from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.known import EVERYTHING, learnt_from
-from genomic_platform.models.comparison import compare_by_folds
+from genomic_platform.models.comparison import fold_predictions, score_folds
 from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
 from genomic_platform.models.gate import GateRule
@@ -51,8 +52,8 @@ def training_set(season: Season, line_means: pl.DataFrame, genotype_panel: Genot
 @season_asset(group="training", code_version="1", history=lambda program: program.candidates)
 def forward_predictions(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> pl.DataFrame:
     """Every line harvested this season beside what each recipe, fitted through the season before, had predicted."""
-    return predict_forward(season.values_before(), line_means, season=season.label,
-                           trained_through=season.previous or "",
+    values = {recipe: candidate.values for recipe, candidate in season.candidates_before().items()}
+    return predict_forward(values, line_means, season=season.label, trained_through=season.previous or "",
                            families=dict(line_records.select("line_id", "family").iter_rows()))
 
 
@@ -96,10 +97,12 @@ def model_comparison(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
     before = season.read("model_comparison", season.previous) if season.previous else MODEL_COMPARISON.empty()
     known = season.known(*season.candidates)
     first = season.first_met(known.means)
-    folds = compare_by_folds(
+    held_out = fold_predictions(
         replace(known, means=known.means.filter(pl.col("trait").is_in(first))),
-        {r: load_recipe(r) for r in season.candidates},
-        replicates=FOLD_REPLICATES) if first else MODEL_COMPARISON.empty()
-    forward = forward_scores(season.values_before(), season_means(line_means), season=season.label,
+        {r: load_recipe(r) for r in season.candidates}, replicates=FOLD_REPLICATES) if first else None
+    folds = MODEL_COMPARISON.empty() if held_out is None else score_folds(held_out, season.label)
+    published, observed = season.candidates_before(), season_means(line_means)
+    forward = forward_scores({r: c.values for r, c in published.items()}, observed, season=season.label,
                              trained_through=season.previous or "")
+    log_scores(season, pl.concat([folds, forward]), held_out, published, observed)
     return pl.concat([before, folds, forward])

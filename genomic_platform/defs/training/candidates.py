@@ -14,13 +14,14 @@ import dagster as dg
 import polars as pl
 
 from genomic_platform.catalogue import ASSETS
+from genomic_platform.defs.candidate_runs import candidate_run
 from genomic_platform.defs.lineage import origins_of_candidate
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.season import Season, open_season
 from genomic_platform.defs.season_asset import OWNERS, Step, column_schema, guarded
 from genomic_platform.executors.leases import CANDIDATE_TAG, DeviceRequest
 from genomic_platform.known import EVERYTHING, learnt_from
-from genomic_platform.models.candidate import FittedCandidate, fit_candidate
+from genomic_platform.models.candidate import FittedCandidate, fit_candidate, without_values
 from genomic_platform.models.recipes import RECIPES, load_recipe
 from genomic_platform.program import FieldSeason, ProgramFile
 from genomic_platform.results import plots
@@ -45,9 +46,12 @@ def _step(recipe: str) -> Step:
     """Fitting the recipe on everything known at the season; its code's version decides what is stale."""
 
     def fit(season: Season) -> FittedCandidate:
-        candidate = fit_candidate(recipe, season.known(recipe), season.program.file.seed, season.units, season.device,
-                                  season.checkpoint)
-        season.log_candidate(recipe, candidate.model)
+        known = season.known(recipe)
+        with candidate_run(season, recipe, known) as log:
+            candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device,
+                                      season.checkpoint)
+            log(candidate)
+        season.note(without_values(recipe, candidate.model))
         return candidate
 
     return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt_from([recipe]), settings=("units",),

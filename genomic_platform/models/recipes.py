@@ -2,6 +2,7 @@
 
     genomic_blup             GBLUP
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
+    whole_genome_ridge       GBLUP's equal model in marker effects, without a relationship matrix: many lines
     bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one
     bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
     reaction_norm            lines × environments in a single stage, environment covariates where there are any
@@ -29,6 +30,7 @@ RECIPES: dict[str, str] = {
     "genomic_blup": f"{_HERE}.genomic_blup:GenomicBlup", "kernel": f"{_HERE}.kernel:Kernel",
     "family_blup": f"{_HERE}.family_blup:FamilyBlup",
     "reaction_norm": f"{_HERE}.mixed.reaction_norm_recipe:ReactionNormRecipe",
+    "whole_genome_ridge": f"{_HERE}.whole_genome.recipe:WholeGenomeRidge",
     "bayes_b": f"{_HERE}.bayes.recipe:BayesB", "bayes_c_pi": f"{_HERE}.bayes.recipe:BayesCPi",
     "bayes_r": f"{_HERE}.bayes.recipe:BayesR", "bayesian_lasso": f"{_HERE}.bayes.recipe:BayesianLasso",
     "marker_network": f"{_HERE}.networks.marker_network:MarkerNetwork",

@@ -1,12 +1,13 @@
-"""`whole_genome_ridge` from packed calls: seconds, passes and peak memory as lines and markers grow; peers where they fit.
+"""`whole_genome_ridge` from packed calls: time, passes, peak memory as lines and markers grow; a peer where it fits.
 
     python benchmarks/whole_genome_ridge.py [--sizes 12500x12500 25000x25000 25000x50000 50000x50000] [--draws 128]
+    python benchmarks/whole_genome_ridge.py --passes                          # one pass of each size, no fit
     python benchmarks/whole_genome_ridge.py --peer [--sizes 12500x12500]      # one solution beside scikit-learn's
     python benchmarks/whole_genome_ridge.py --device cuda --lines 100000      # × 50,000 markers, on a card
 
-Panels are simulated a chromosome at a time (`simulated_panel`), 1,000 loci, half of the variance genetic; a twentieth of
-the lines has no record. Each size runs in a process of its own, so that peaks are its own: the process's largest
-resident memory, beside what it had before the fit without the packed calls. A size is prepared before it is timed.
+The largest panel is simulated a chromosome at a time (`simulated_panel`), 1,000 loci, half of the variance genetic; the
+others are parts of it. A twentieth of the lines has no record. Each size runs in a process of its own, whose largest
+resident memory is told, beside what it was before the fit, packed calls included.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from simulated_panel import CHROMOSOMES, simulate
 from genomic_platform.genotypes.packing import pack
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import markers
+from genomic_platform.models.checkpoint import Checkpoint
 from genomic_platform.models.marker_fit import marker_scale
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.trait_fit import trait_data
 from genomic_platform.models.whole_genome.passes import relationship_product, run
 from genomic_platform.models.whole_genome.recipe import WholeGenomeRidge
-from genomic_platform.models.whole_genome.trait_job import TraitJob
-from genomic_platform.models.checkpoint import Checkpoint
+from genomic_platform.models.whole_genome.trait_job import FEWEST, TraitJob
 from genomic_platform.schemas.phenotypes import TRAINING_SET
 
 SIZES = ("12500x12500", "25000x25000", "25000x50000", "50000x50000")
@@ -58,6 +59,15 @@ def make(n_lines: int, n_markers: int, folder: Path, seed: int = 1) -> None:
     np.save(folder / "y_N.npy", genetic_N + rng.normal(size=n_lines) * np.sqrt(1 - HERITABILITY))
 
 
+def part(whole: Path, n_lines: int, n_markers: int, folder: Path) -> None:
+    """The first lines and evenly spaced markers of a panel, as a panel of its own."""
+    table = GenotypeTable.open(whole)
+    kept_M = np.linspace(0, table.n_variants - 1, n_markers).astype(np.int64)
+    table.select(variants=kept_M).select(lines=table.lines[:n_lines]).save(folder)
+    for name in ("genetic_N.npy", "y_N.npy"):
+        np.save(folder / name, np.load(whole / name)[:n_lines])
+
+
 def opened(folder: Path) -> tuple[TrainingSet, np.ndarray]:
     """The training set, packed calls in memory, and the true values."""
     table = GenotypeTable.open(folder)
@@ -78,7 +88,8 @@ def peak() -> float:
 def fit_one(folder: Path, draws: int, device: str) -> dict[str, float | str]:
     """One fit: what it took and what it found."""
     learnt, genetic_N = opened(folder)
-    WholeGenomeRidge(draws=32).fit(TrainingSet("1", learnt.means, learnt.genotypes.select(slice_of(learnt))))  # compiles
+    few = learnt.genotypes.select(np.arange(200)).select(lines=learnt.genotypes.lines[:500])
+    WholeGenomeRidge(draws=32).fit(TrainingSet("1", learnt.means, few))  # compiles
     before, began, cpu = peak(), time.perf_counter(), time.process_time()
     fitted = WholeGenomeRidge(draws=draws).fit(learnt, device=device)
     taken, used = time.perf_counter() - began, time.process_time() - cpu
@@ -89,9 +100,22 @@ def fit_one(folder: Path, draws: int, device: str) -> dict[str, float | str]:
             "before_MB": before, "peak_MB": peak(), "said": said["convergence"]}
 
 
-def slice_of(learnt: TrainingSet) -> np.ndarray:
-    """A few markers."""
-    return np.arange(min(200, learnt.genotypes.n_variants))
+def passes_one(folder: Path) -> dict[str, float | str]:
+    """One pass over the packed calls for as many columns as REML and the draws have, 34 and 130."""
+    learnt, _ = opened(folder)
+    panel, p_M, before = learnt.genotypes, markers.panel_frequencies(learnt.genotypes), peak()
+    product, rng = relationship_product(panel, p_M, marker_scale(p_M), "cpu"), np.random.default_rng(1)
+    few = panel.select(np.arange(64))
+    relationship_product(few, p_M[:64], 1.0, "cpu")(np.ones((panel.n_lines, 2)))  # compiles
+    found: dict[str, float | str] = {"before_MB": before}
+    for columns in (FEWEST + 2, 130):
+        right_PL = rng.standard_normal((panel.n_lines, columns))
+        began, cpu = time.perf_counter(), time.process_time()
+        product(right_PL)
+        used = time.process_time() - cpu
+        rate = 4 * panel.n_lines * panel.n_variants * columns / used / 1e9
+        found |= {f"cpu_s_{columns}": used, f"wall_s_{columns}": time.perf_counter() - began, f"gflop_{columns}": rate}
+    return found | {"packed_MB": panel.packed_MB.nbytes / 1e6, "peak_MB": peak()}
 
 
 def compare_one(folder: Path, rounds: int) -> dict[str, float | str]:
@@ -106,13 +130,13 @@ def compare_one(folder: Path, rounds: int) -> dict[str, float | str]:
     z_NM = markers.centred(panel.dosages(dtype=np.int8).astype(np.float32), p_M.astype(np.float32)).astype(np.float32)
     z_NM = np.ascontiguousarray(z_NM[data.rows_N])
     product, none_PS = relationship_product(panel, p_M, scale, "cpu"), np.zeros((panel.n_lines, 0), np.float32)
-    ours_s, peer_s, found = [], [], {}
+    ours_s, peer_s, found, passes = [], [], {}, 0
     for _ in range(rounds):
         began = time.process_time()
         job = TraitJob(data, theta, True, none_PS, 0, PEER_TOLERANCE, 1)
         run([job], product, panel.n_lines, Checkpoint(None), "")
-        weights_P1 = np.zeros((panel.n_lines, 1), np.float32)
-        weights_P1[data.rows_N, 0] = job.solved().dual_NC[:, 0]
+        solved, weights_P1 = job.solved(), np.zeros((panel.n_lines, 1), np.float32)
+        weights_P1[data.rows_N, 0], passes = solved.dual_NC[:, 0], solved.passes
         found["ours"] = theta[0] / scale * markers.marker_sums(panel, p_M, weights_P1)[:, 0]
         ours_s.append(time.process_time() - began)
         began = time.process_time()
@@ -121,9 +145,19 @@ def compare_one(folder: Path, rounds: int) -> dict[str, float | str]:
         peer_s.append(time.process_time() - began)
     values = [z_NM @ effect_M.astype(np.float32) for effect_M in found.values()]
     return {"ours_cpu_s": min(ours_s), "sparse_cg_cpu_s": min(peer_s), "ratio": min(peer_s) / min(ours_s),
-            "passes": job.solved().passes, "peer_iterations": int(np.max(ridge.n_iter_)) if ridge.n_iter_ is not None else "",
-            "r_values": float(np.corrcoef(values)[0, 1]), "packed_MB": panel.packed_MB.nbytes / 1e6,
-            "float32_MB": z_NM.nbytes / 1e6}
+            "passes": passes, "r_values": float(np.corrcoef(values)[0, 1]),
+            "packed_MB": panel.packed_MB.nbytes / 1e6, "float32_MB": z_NM.nbytes / 1e6}
+
+
+def prepared(folder: Path, size: str, largest: Sequence[int]) -> Path:
+    """The folder of a panel of this size, made if it is not there: a part of the largest, which is simulated."""
+    whole, wanted = folder / f"{largest[0]}x{largest[1]}", folder / size
+    if not (whole / "y_N.npy").is_file():
+        make(largest[0], largest[1], whole)
+    if not (wanted / "y_N.npy").is_file():
+        n_lines, n_markers = map(int, size.split("x"))
+        part(whole, n_lines, n_markers, wanted)
+    return wanted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -133,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--markers", type=int, default=50_000, help="beside --lines")
     parser.add_argument("--draws", type=int, default=128)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--passes", action="store_true", help="one product with all calls instead of a fit")
     parser.add_argument("--peer", action="store_true", help="one solution beside scikit-learn's sparse_cg")
     parser.add_argument("--rounds", type=int, default=3, help="of --peer")
     parser.add_argument("--folder", type=Path, help="keep panels here, and use those that are there")
@@ -140,18 +175,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.one is not None:
         found = (compare_one(options.one, options.rounds) if options.peer
-                 else fit_one(options.one, options.draws, options.device))
+                 else passes_one(options.one) if options.passes else fit_one(options.one, options.draws, options.device))
         print(json.dumps(found))
         return
     sizes = [f"{options.lines}x{options.markers}"] if options.lines else options.sizes
+    largest = [max(int(size.split("x")[axis]) for size in sizes) for axis in (0, 1)]
     with tempfile.TemporaryDirectory() as temporary:
         for size in sizes:
-            folder = (options.folder or Path(temporary)) / size
-            if not (folder / "y_N.npy").is_file():
-                make(*map(int, size.split("x")), folder)
-            passed = [str(a) for a in ("--draws", options.draws, "--device", options.device, "--rounds", options.rounds)]
-            done = subprocess.run([sys.executable, __file__, "--one", folder, *passed,
-                                   *(["--peer"] if options.peer else [])], check=True, stdout=subprocess.PIPE, text=True)
+            folder = prepared(options.folder or Path(temporary), size, largest)
+            passed = ["--draws", str(options.draws), "--device", options.device, "--rounds", str(options.rounds)]
+            done = subprocess.run([sys.executable, __file__, "--one", folder, *passed, *["--peer"] * options.peer,
+                                   *["--passes"] * options.passes], check=True, stdout=subprocess.PIPE,
+                                  text=True)
             told = json.loads(done.stdout)
             print(size, *(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()),
                   sep=" | ", flush=True)

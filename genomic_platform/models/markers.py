@@ -121,7 +121,8 @@ def line_sums(panel: GenotypeTable, frequencies_M: np.ndarray, effects_MS: np.nd
     return sums_NS
 
 
-def _centred_blocks(panel: GenotypeTable, frequencies_M: np.ndarray, kind: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+def _centred_blocks(panel: GenotypeTable, frequencies_M: np.ndarray,
+                    kind: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs (first marker, `centred` dosages (m, N)): float32 decoded straight from packed calls, or float64."""
     if kind == np.float32:
         yield from decoded_blocks(panel, additive(frequencies_M))

@@ -166,7 +166,7 @@ def _average_information_step(solution: MixedSolution, covariance_NN: np.ndarray
 
 
 def bounded_step(average: np.ndarray, gradient: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, float]:
-    """Information⁻¹ × gradient over the free components and the log likelihood it promises; a step to below 0 goes to 0.
+    """Information⁻¹ × gradient over free components and the log likelihood it promises; a step to below 0 goes to 0.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Restricted likelihood of two components from quadratic forms of data and of simulated data; no trace, no determinant.
+"""REML of two components from quadratic forms of data and of simulated data: no trace, no determinant.
 
-V = σ²g K + σ²x I + R: σ²x is the line residual where R is known, else the error (R = 0). With d = Py and q = (d'Kd, d'd)
-the gradient is ½ (q(y) − E q(y*)), y* simulated at the components, since E y*'PV_iPy* = tr(PV_i); and ¼ Cov q(y*) is the
-expected information, since Cov = 2 tr(PV_iPV_j). With S sets simulated the estimates are off by 1/√S of their own
-standard errors. The same normal deviates serve every step, so that steps converge.
+V = σ²g K + σ²x I + R: σ²x is the line residual where R is known, else the error (R = 0). With d = Py and
+q = (d'Kd, d'd) the gradient is ½ (q(y) − E q(y*)), y* simulated at the components, since E y*'PV_iPy* = tr(PV_i), and
+¼ Cov q(y*) is the expected information, since Cov = 2 tr(PV_iPV_j). With S sets simulated the estimates are off by
+1/√S of their own standard errors. The same normal deviates serve every step, so that steps converge.
 References: García-Cortés et al. 1992, J. Anim. Breed. Genet. 109:358-363; Loh et al. 2015, Nat. Genet. 47:1385-1392;
 Johnson & Thompson 1995, J. Dairy Sci. 78:449-456. Axes: N lines, C = 1 + S columns, the first the data's.
 """

@@ -50,7 +50,8 @@ def relationship_product(panel: GenotypeTable, frequencies_M: np.ndarray, scale:
     return lambda right_PL: gram(right_PL) / scale
 
 
-def _tried(make: Callable[..., Product], panel: GenotypeTable, value_M4: np.ndarray, device: str, batch: int) -> Product:
+def _tried(make: Callable[..., Product], panel: GenotypeTable, value_M4: np.ndarray, device: str,
+           batch: int) -> Product:
     """The product after a first call of a usual width: what does not fit shows at once."""
     gram = make(panel, value_M4, device, batch)
     gram(np.zeros((panel.n_lines, 128)))

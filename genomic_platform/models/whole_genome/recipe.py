@@ -62,8 +62,8 @@ class WholeGenomeRidge:
     def __post_init__(self) -> None:
         if self.draws < FEWEST or self.start_lines < 5 or not 1e-6 <= self.tolerance <= 1e-2:
             raise ProgramError(f"{self.name}: {self.draws} draws, {self.start_lines} lines to start, tolerance "
-                               f"{self.tolerance:g}; expected at least {FEWEST} draws and 5 lines, and a tolerance from "
-                               "1e-6 to 1e-2 (products are in float32)")
+                               f"{self.tolerance:g}; expected at least {FEWEST} draws and 5 lines, and a tolerance "
+                               "from 1e-6 to 1e-2 (products are in float32)")
 
     def fit(self, training_set: TrainingSet, *, seed: int = 0, device: str = "cpu",
             checkpoint: Path | None = None) -> FittedMarkerModel:

@@ -138,10 +138,10 @@ class TraitJob:
     def _projected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """P y and P y* (N, C), K times them, and the generalised least squares mean of each."""
         x_NL, image_NL = self._solver.x_NL, self._solver.image_NL
-        one_N, one_image_N = x_NL[:, 1], image_NL[:, 1]
         columns = np.r_[0, 2:x_NL.shape[1]]
-        means_C = x_NL[:, columns].sum(axis=0) / one_N.sum()
-        return x_NL[:, columns] - np.outer(one_N, means_C), image_NL[:, columns] - np.outer(one_image_N, means_C), means_C
+        means_C = x_NL[:, columns].sum(axis=0) / x_NL[:, 1].sum()
+        dual_NC, dual_image_NC = (a_NL[:, columns] - np.outer(a_NL[:, 1], means_C) for a_NL in (x_NL, image_NL))
+        return dual_NC, dual_image_NC, means_C
 
     def solved(self) -> Solved:
         """The solutions, once `done`."""

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -174,9 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one is not None:
-        found = (compare_one(options.one, options.rounds) if options.peer
-                 else passes_one(options.one) if options.passes else fit_one(options.one, options.draws, options.device))
-        print(json.dumps(found))
+        one = (partial(compare_one, rounds=options.rounds) if options.peer else passes_one if options.passes
+               else partial(fit_one, draws=options.draws, device=options.device))
+        print(json.dumps(one(options.one)))
         return
     sizes = [f"{options.lines}x{options.markers}"] if options.lines else options.sizes
     largest = [max(int(size.split("x")[axis]) for size in sizes) for axis in (0, 1)]

@@ -112,25 +112,31 @@ class WholeGenomeRidge:
                  checkpoint: Path | None) -> Iterator[TraitEffects]:
         """Every trait's effects, traits sorted; all are solved before the first is given."""
         require_numbers(training_set.means)
-        panel, scale = training_set.genotypes, marker_scale(frequencies_M)
+        panel = training_set.genotypes
         data = trait_data(training_set.means, panel.lines)
-        fitted = [d for d in data if d.status == "fitted" and scale > 0]
-        effect_MS, solved = np.zeros((panel.n_variants, 0), np.float32), {}
+        fitted = [d for d in data if d.status == "fitted" and marker_scale(frequencies_M) > 0]
+        exact = [len(d.rows_N) <= self.start_lines for d in fitted]
+        simulated = draws if all(exact) else self.draws
+        effect_MS = np.random.default_rng(seed).standard_normal((panel.n_variants, simulated), dtype=np.float32)
+        solved = {}
         if fitted:
-            product = relationship_product(panel, frequencies_M, scale, device)
-            exact = [len(d.rows_N) <= self.start_lines for d in fitted]
-            simulated = draws if all(exact) else self.draws
-            effect_MS = np.random.default_rng(seed).standard_normal((panel.n_variants, simulated), dtype=np.float32)
-            genetic_PS = markers.line_sums(panel, frequencies_M, effect_MS) / np.float32(np.sqrt(scale))
-            starts = start(panel, frequencies_M, fitted, self.start_lines)
-            jobs = [TraitJob(d, theta, done, genetic_PS, draws, self.tolerance, seed)
-                    for d, theta, done in zip(fitted, starts, exact, strict=True)]
             with threads_for(panel.n_lines), Checkpoint(checkpoint, self.checkpoint_seconds) as place:
-                run(jobs, product, panel.n_lines, place, self._key(panel, fitted, draws, seed))
-            solved = {job.data.trait: job.solved() for job in jobs}
+                solved = self._solved(panel, frequencies_M, fitted, exact, effect_MS, draws, seed, device, place)
         for d in data:
             yield self._trait_effects(d, solved.pop(d.trait), panel, frequencies_M, effect_MS[:, :draws]) \
                 if d.trait in solved else TraitEffects.none(d, panel.n_variants)
+
+    def _solved(self, panel: GenotypeTable, frequencies_M: np.ndarray, data: Sequence[TraitData],
+                exact: Sequence[bool], effect_MS: np.ndarray, draws: int, seed: int, device: str,
+                place: Checkpoint) -> dict[str, Solved]:
+        scale = marker_scale(frequencies_M)
+        product = relationship_product(panel, frequencies_M, scale, device)
+        genetic_PS = markers.line_sums(panel, frequencies_M, effect_MS) / np.float32(np.sqrt(scale))
+        starts = start(panel, frequencies_M, data, self.start_lines)
+        jobs = [TraitJob(d, theta, done, genetic_PS, draws, self.tolerance, seed)
+                for d, theta, done in zip(data, starts, exact, strict=True)]
+        run(jobs, product, panel.n_lines, place, self._key(panel, data, draws, seed))
+        return {job.data.trait: job.solved() for job in jobs}
 
     def _key(self, panel: GenotypeTable, data: Sequence[TraitData], draws: int, seed: int) -> str:
         """Digest of what a training depends on."""

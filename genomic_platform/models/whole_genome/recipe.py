@@ -4,7 +4,7 @@ y = 1μ + Zb + r + e, b ~ N(0, σ²g / 2Σp(1−p)), Var(r) = σ²r I, Var(e) = 
 those of `genomic_blup` (Strandén & Garrick 2009, J. Dairy Sci. 92:2971-2975). Components by stochastic REML
 (`components`), from exact REML on some of the lines; b̂ = σ²g / 2Σp(1−p) Z'Py by conjugate gradients (`block_solver`);
 reliabilities from draws of the posterior, which are solutions for simulated data (`trait_job`).
-Memory: the packed calls, 8 bytes × about eight arrays of lines × (draws + 2), and the draws of the effects.
+Memory: the packed calls, 8 bytes × lines × (draws + 2) some thirteen times over, the effects' draws, blocks of 64 MB.
 Axes: P panel lines, N training lines, M markers, S draws, C = 1 + S columns.
 """
 

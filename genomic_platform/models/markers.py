@@ -125,7 +125,7 @@ def _centred_blocks(panel: GenotypeTable, frequencies_M: np.ndarray,
                     kind: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs (first marker, `centred` dosages (m, N)): float32 decoded straight from packed calls, or float64."""
     if kind == np.float32:
-        yield from decoded_blocks(panel, additive(frequencies_M), block_size(panel.n_lines, 16))  # thin: small blocks do
+        yield from decoded_blocks(panel, additive(frequencies_M), block_size(panel.n_lines, 16))  # thin: small serve
         return
     for start, dosage_mN in panel.blocks(block_size(panel.n_lines, 8, BLOCK)):
         yield start, centred(dosage_mN.T, frequencies_M[start:start + len(dosage_mN)]).T

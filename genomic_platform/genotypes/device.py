@@ -100,6 +100,30 @@ def gram_times(table: GenotypeTable, value_M4: np.ndarray, right_NL: np.ndarray,
     return total_NL.cpu().numpy()
 
 
+class ResidentGram:
+    """`gram_times` again and again: packed calls go to the device once and stay there, unpacked `batch` variants at a
+    time; what crosses in a call is the right-hand side and the result."""
+
+    def __init__(self, table: GenotypeTable, value_M4: np.ndarray, device: str, batch: int) -> None:
+        import torch
+
+        self._n, self._device, where = table.n_lines, device, torch_device(device)
+        self._blocks = [(torch.from_numpy(np.array(packed_mB)).to(where),
+                         value_M4[start : start + len(packed_mB)].astype(np.float32))
+                        for start, packed_mB in table.packed_blocks(batch)]
+
+    def __call__(self, right_NL: np.ndarray) -> np.ndarray:
+        """Z'(Z right), float64 (N, L): float32 products of blocks, summed on the device in float64."""
+        import torch
+
+        right = torch.from_numpy(right_NL.astype(np.float32)).to(torch_device(self._device))
+        total_NL = torch.zeros(right.shape, dtype=torch.float64, device=right.device)
+        for packed_mB, value_m4 in self._blocks:
+            z_mN = unpacked(packed_mB, value_m4, self._device)[:, : self._n]
+            total_NL += z_mN.t() @ (z_mN @ right)
+        return total_NL.cpu().numpy()
+
+
 def _blocks(table: GenotypeTable, value_M4: np.ndarray, device: str) -> Iterator[torch.Tensor]:
     """`_tensor` of each block of the table, the next one made meanwhile."""
     def work(block: tuple[int, np.ndarray]) -> torch.Tensor:

@@ -93,7 +93,7 @@ def panel_values(e: TraitEffects, panel: GenotypeTable, frequencies_M: np.ndarra
     PEV of the genotypic value of a training line: variance of Σ (dosage − 2p) b + E(r | b) over the draws, plus the
     mean of Var(r | b); of a line without a record, PEV of the breeding value plus σ²r.
     """
-    if e.components.genetic <= 0:
+    if e.components.genetic <= 0 >= e.components.line_residual:
         return np.zeros((4, panel.n_lines))
     breeding_P = markers.line_sums(panel, frequencies_M, e.effect_M[:, None])[:, 0]
     draws_PS = markers.line_sums(panel, frequencies_M, e.draws_SM.T)

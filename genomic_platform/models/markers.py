@@ -6,6 +6,7 @@ What the effects mean belongs to the recipes. Axes: N panel lines, Q lines of an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,10 @@ import polars as pl
 
 from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import packing
-from genomic_platform.genotypes.table import VARIANT_COLUMNS, GenotypeTable, marker_digest
+from genomic_platform.genotypes.kinship.codings import additive
+from genomic_platform.genotypes.kinship.cross_product import block_size, decoded_blocks
+from genomic_platform.genotypes.kinship.cross_product import line_sums as packed_line_sums
+from genomic_platform.genotypes.table import BLOCK, VARIANT_COLUMNS, GenotypeTable, marker_digest
 from genomic_platform.schemas.predictions import MARKER_EFFECTS
 
 SHOWN = 5
@@ -107,29 +111,37 @@ def breeding_values(dosage_NM: np.ndarray, frequencies_M: np.ndarray, effects_MT
 
 
 def marker_sums(panel: GenotypeTable, frequencies_M: np.ndarray, weights_NT: np.ndarray) -> np.ndarray:
-    """Σ over lines of (dosage − 2p) × weight, shape (M, T), a block of markers at a time."""
-    sums_MT = np.empty((panel.n_variants, weights_NT.shape[1]))
-    for start, dosage_MN in panel.blocks():
-        stop = start + len(dosage_MN)
-        sums_MT[start:stop] = centred(dosage_MN.T, frequencies_M[start:stop]).T @ weights_NT
+    """Σ over lines of (dosage − 2p) × weight, shape (M, T), a block of markers at a time, in the weights' precision."""
+    sums_MT = np.empty((panel.n_variants, weights_NT.shape[1]), weights_NT.dtype)
+    for start, z_mN in _centred_blocks(panel, frequencies_M, weights_NT.dtype):
+        sums_MT[start:start + len(z_mN)] = z_mN @ weights_NT
     return sums_MT
 
 
 def line_sums(panel: GenotypeTable, frequencies_M: np.ndarray, effects_MS: np.ndarray) -> np.ndarray:
     """Σ over markers of (dosage − 2p) × effect, shape (N, S), a block at a time, in the effects' precision."""
     sums_NS = np.zeros((panel.n_lines, effects_MS.shape[1]), effects_MS.dtype)
-    for start, dosage_MN in panel.blocks():
-        stop = start + len(dosage_MN)
-        sums_NS += centred(dosage_MN.T, frequencies_M[start:stop]).astype(effects_MS.dtype) @ effects_MS[start:stop]
+    for start, z_mN in _centred_blocks(panel, frequencies_M, effects_MS.dtype):
+        sums_NS += z_mN.T @ effects_MS[start:start + len(z_mN)]
     return sums_NS
 
 
+def _centred_blocks(panel: GenotypeTable, frequencies_M: np.ndarray,
+                    kind: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+    """Pairs (first marker, `centred` dosages (m, N)): float32 decoded straight from packed calls, or float64."""
+    if kind == np.float32:
+        yield from decoded_blocks(panel, additive(frequencies_M), block_size(panel.n_lines, 16))  # thin: small serve
+        return
+    for start, dosage_mN in panel.blocks(block_size(panel.n_lines, 8, BLOCK)):
+        yield start, centred(dosage_mN.T, frequencies_M[start:start + len(dosage_mN)]).T
+
+
 def own_relationship(table: GenotypeTable, frequencies_M: np.ndarray, scale: float) -> np.ndarray:
-    """K_ii = Σ (dosage − 2p)² / scale of each line, shape (N,) (VanRaden 2008, J. Dairy Sci. 91:4414, first method)."""
-    own_N = np.zeros(table.n_lines)
-    for start, dosage_MN in table.blocks():
-        own_N += (centred(dosage_MN.T, frequencies_M[start:start + len(dosage_MN)]) ** 2).sum(axis=1)
-    return own_N / scale
+    """K_ii = Σ (dosage − 2p)² / scale of each line, shape (N,) (VanRaden 2008, J. Dairy Sci. 91:4414, first method).
+
+    Squares are rounded to float32, sums are not: a relative error of at most 6e-8.
+    """
+    return packed_line_sums(table, additive(frequencies_M) ** 2) / scale
 
 
 def effects_table(panel: GenotypeTable | PanelMarkers, frequencies_M: np.ndarray, traits: tuple[str, ...],

@@ -62,6 +62,9 @@ RECIPES: dict[str, BuiltIn] = {
         f"{_HERE}.networks.reaction_norm_network:ReactionNormNetwork",
         "reaction_norm and a network of markers × covariates, kept where it helps in new environments",
         ("line_means",), on_a_card=True),
+    "whole_genome_ridge": BuiltIn(
+        f"{_HERE}.whole_genome.recipe:WholeGenomeRidge",
+        "GBLUP's equal model in marker effects, without a relationship matrix: for many lines", on_a_card=True),
 }
 
 

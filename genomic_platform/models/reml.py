@@ -150,7 +150,7 @@ def _solution(y_N: np.ndarray, covariance_NN: np.ndarray, errors: KnownErrors, t
 
 def _average_information_step(solution: MixedSolution, covariance_NN: np.ndarray,
                               theta: np.ndarray) -> tuple[np.ndarray, float]:
-    """AI⁻¹ × gradient over the free components and the log likelihood it promises; a step to below 0 goes to 0."""
+    """`bounded_step` by average information."""
     dual_N = solution.dual_N
     product_N = covariance_NN @ dual_N
     weighted_NF, covariance_FF = solution.weighted_NF, solution.covariance_FF
@@ -164,6 +164,16 @@ def _average_information_step(solution: MixedSolution, covariance_NN: np.ndarray
     projected_genetic_N, projected_residual_N = solution.project(product_N), solution.project(dual_N)
     cross = product_N @ projected_residual_N
     average = 0.5 * np.array([[product_N @ projected_genetic_N, cross], [cross, dual_N @ projected_residual_N]])
+    return bounded_step(average, gradient, theta)
+
+
+def bounded_step(average: np.ndarray, gradient: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, float]:
+    """Information⁻¹ × gradient over free components and the log likelihood it promises; a step to below 0 goes to 0.
+
+    Parameters
+    ----------
+    average : information of the two components, any estimate of it. theta : where they are, ≥ 0.
+    """
     free = (theta > 0) | (gradient > 0)
     step = _free_step(average, gradient, free)
     outward = free & ((theta + step < 0) | unsupported(theta, gradient, average))

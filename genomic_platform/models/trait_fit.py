@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from genomic_platform.errors import InputError, Problem
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, solve
 from genomic_platform.models.reml import MANY_LINES, reml_known_errors
 from genomic_platform.models.tridiagonal import Estimate, tridiagonal_contrasts, tridiagonal_reml
@@ -77,6 +78,14 @@ class TraitFit:
         weights_E = np.zeros(n_lines)
         weights_E[self.data.rows_N] = self.dual_N
         return weights_E
+
+
+def require_numbers(means: pl.DataFrame) -> None:
+    """Raises InputError naming every mean of `means` (contract TRAINING_SET) that is not a number."""
+    wrong = means.filter(~pl.col("mean").is_finite())
+    if wrong.height:
+        raise InputError([Problem("training set", "a number", str(row["mean"]), "correct or remove the line's records",
+                                  field=f"{row['trait']} of {row['line_id']}") for row in wrong.iter_rows(named=True)])
 
 
 def trait_data(means: pl.DataFrame, lines: Sequence[str]) -> list[TraitData]:

@@ -53,6 +53,10 @@ def test_products_on_the_device_are_those_of_the_cpu(where: str, monkeypatch: py
     right_NL = np.random.default_rng(1).normal(size=(43, 3))
     np.testing.assert_allclose(device.gram_times(table, value_M4, right_NL, where) / scale,
                                cross_product.gram_times(table, value_M4, right_NL) / scale, atol=1e-5)
+    resident = device.ResidentGram(table, value_M4, where, batch=70)
+    for _ in range(2):
+        np.testing.assert_allclose(resident(right_NL) / scale, cross_product.gram_times(table, value_M4, right_NL)
+                                   / scale, atol=1e-5)
     error = integer_error(table, p_M)
     found_NN = device.integer_product(table, p_M, where)
     assert np.abs(found_NN - cross_product.self_product(table, codings.additive(p_M))).max() < error

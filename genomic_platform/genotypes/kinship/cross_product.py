@@ -87,7 +87,9 @@ def gram_times(table: GenotypeTable, value_M4: np.ndarray, right_NL: np.ndarray)
 
     n, value_M4 = table.n_lines, value_M4.astype(np.float32)
     right_NL = right_NL.astype(np.float32)
-    tile = max(16, _TILE_BYTES // (4 * n))
+    # With fewer variants than columns, adding to the result costs more than the products.
+    wide = min(right_NL.shape[1], BLOCK_BYTES // (4 * n))
+    tile = max(16, _TILE_BYTES // (4 * n), wide)
 
     def work(block: tuple[int, np.ndarray]) -> np.ndarray:
         start, packed_mB = block

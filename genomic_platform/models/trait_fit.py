@@ -50,6 +50,7 @@ class TraitFit:
     components : all 0 where the trait was constant or had too few lines.
     intercept : μ̂ on the scale of the line means. dual_N : V⁻¹(y − 1μ̂).
     bandwidth : squared marker distance at which a Gaussian kernel falls to 1/e; 0 for other covariances.
+    layers : of an arc-cosine kernel; 0 for other covariances.
     """
 
     data: TraitData
@@ -58,6 +59,7 @@ class TraitFit:
     dual_N: np.ndarray
     log_likelihood: float = 0.0
     bandwidth: float = 0.0
+    layers: int = 0
 
     @property
     def trait(self) -> str:
@@ -132,7 +134,7 @@ class SolvedTrait:
         return self.fit.solve(self.covariance_PP)
 
 
-def fit_traits(covariance_PP: np.ndarray, data: Iterable[TraitData], bandwidth: float = 0.0) -> Iterator[SolvedTrait]:
+def fit_traits(covariance_PP: np.ndarray, data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
     """REML and solution of every trait under one covariance of the panel's lines, one trait at a time.
 
     A solution holds V⁻¹, N² numbers: take what is needed of it and let it go before asking for the next.
@@ -142,14 +144,14 @@ def fit_traits(covariance_PP: np.ndarray, data: Iterable[TraitData], bandwidth: 
         if d.status == "fitted":
             groups.setdefault(d.rows_N.tobytes(), []).append(d)
         else:
-            yield SolvedTrait(_unfitted(d, bandwidth), covariance_PP)
+            yield SolvedTrait(_unfitted(d), covariance_PP)
     for group in groups.values():
         rows_N = group[0].rows_N
         k_NN = covariance_PP if len(rows_N) == len(covariance_PP) else covariance_PP[np.ix_(rows_N, rows_N)]
         for d, start in zip(group, _equal_errors(k_NN, group), strict=True):
             solution = None if d.errors is None else _known_errors(k_NN, d, d.errors, start.components)
             found = start if solution is None else solution
-            fit = TraitFit(d, found.components, found.mean, found.dual_N, found.log_likelihood, bandwidth)
+            fit = TraitFit(d, found.components, found.mean, found.dual_N, found.log_likelihood)
             yield SolvedTrait(fit, covariance_PP, solution)
 
 
@@ -178,9 +180,9 @@ def _known_errors(k_NN: np.ndarray, data: TraitData, errors: KnownErrors, start:
     return reml_known_errors(data.y_N, k_NN, errors, start)
 
 
-def _unfitted(data: TraitData, bandwidth: float) -> TraitFit:
+def _unfitted(data: TraitData) -> TraitFit:
     mean = float(data.y_N.mean()) if len(data.y_N) else 0.0
-    return TraitFit(data, VarianceComponents(0.0, 0.0, 0.0), mean, np.zeros(len(data.y_N)), bandwidth=bandwidth)
+    return TraitFit(data, VarianceComponents(0.0, 0.0, 0.0), mean, np.zeros(len(data.y_N)))
 
 
 def genotypic_values(fit: TraitFit, covariance_PP: np.ndarray) -> np.ndarray:

@@ -132,8 +132,8 @@ class KernelRecipe(LineRecipe):
             y_ST = np.column_stack([d.y_N[at] for d in group])
             likelihood_HT = np.array([tridiagonal_likelihood(y_ST, tridiagonal_contrasts(
                 self.kernel.kernel(part, part.own_Q, scale, shape).cross_QP)) for shape in shapes])
-            best_T = likelihood_HT.argmax(axis=0).tolist()
-            chosen |= {d.trait: shapes[best] for d, best in zip(group, best_T, strict=True)}
+            for d, best in zip(group, likelihood_HT.argmax(axis=0), strict=True):
+                chosen[d.trait] = shapes[int(best)]
         return chosen
 
 

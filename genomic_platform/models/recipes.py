@@ -3,6 +3,7 @@
     genomic_blup             GBLUP
     kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
     arc_cosine               arc-cosine kernel, number of layers likewise
+    boosted_trees            boosted trees on population structure and chosen markers
     bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one
     bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
     reaction_norm            lines × environments in a single stage, environment covariates where there are any
@@ -29,6 +30,7 @@ _HERE = "genomic_platform.models"
 RECIPES: dict[str, str] = {
     "genomic_blup": f"{_HERE}.genomic_blup:GenomicBlup", "kernel": f"{_HERE}.kernel:Kernel",
     "arc_cosine": f"{_HERE}.arc_cosine:ArcCosine",
+    "boosted_trees": f"{_HERE}.trees.recipe:BoostedTrees",
     "family_blup": f"{_HERE}.family_blup:FamilyBlup",
     "reaction_norm": f"{_HERE}.mixed.reaction_norm_recipe:ReactionNormRecipe",
     "bayes_b": f"{_HERE}.bayes.recipe:BayesB", "bayes_c_pi": f"{_HERE}.bayes.recipe:BayesCPi",

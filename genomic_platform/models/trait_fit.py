@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from genomic_platform.errors import InputError, Problem
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, solve
 from genomic_platform.models.reml import MANY_LINES, reml_known_errors
 from genomic_platform.models.tridiagonal import Estimate, tridiagonal_contrasts, tridiagonal_reml
@@ -183,6 +184,23 @@ def _known_errors(k_NN: np.ndarray, data: TraitData, errors: KnownErrors, start:
 def _unfitted(data: TraitData) -> TraitFit:
     mean = float(data.y_N.mean()) if len(data.y_N) else 0.0
     return TraitFit(data, VarianceComponents(0.0, 0.0, 0.0), mean, np.zeros(len(data.y_N)))
+
+
+def record_weights(fit: TraitFit) -> np.ndarray:
+    """1 / (σ²r + error variance) of each record, mean 1; equal where errors are."""
+    errors = fit.data.errors
+    if errors is None:
+        return np.ones(len(fit.data.rows_N))
+    weight_N = 1.0 / (fit.components.line_residual + errors.diagonal_N)
+    return weight_N / weight_N.mean()
+
+
+def require_numbers(means: pl.DataFrame) -> None:
+    """Raise InputError naming every mean of a training set that is not a number."""
+    wrong = means.filter(~pl.col("mean").is_finite())
+    if wrong.height:
+        raise InputError([Problem("training set", "a number", str(row["mean"]), "correct or remove the line's records",
+                                  field=f"{row['trait']} of {row['line_id']}") for row in wrong.iter_rows(named=True)])
 
 
 def genotypic_values(fit: TraitFit, covariance_PP: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 import polars as pl
 
-from genomic_platform.errors import InputError, MissingExtra, NotAvailable, Problem
+from genomic_platform.errors import MissingExtra, NotAvailable
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.checkpoint import Checkpoint
@@ -27,6 +27,7 @@ from genomic_platform.models.networks.inner_folds import CLOSED, Gate, InnerTarg
 from genomic_platform.models.networks.inputs import Inputs
 from genomic_platform.models.networks.settings import Training
 from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.models.trait_fit import require_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +90,7 @@ class NetworkRecipe(ABC):
         MissingExtra : torch is not installed. NotAvailable : no such device here. InputError : a mean is not a number.
         """
         where = network_device(device)
-        _require_numbers(training_set.means)
+        require_numbers(training_set.means)
         if training_set.relationship_NN is None:
             training_set = replace(training_set, relationship_NN=vanraden(training_set.genotypes).matrix_NN)
         additive = GenomicBlup().fit(training_set)
@@ -150,13 +151,6 @@ def network_device(device: str) -> torch.device:
                            ) from error
     except ValueError as error:
         raise NotAvailable(f"network training: {error}") from error
-
-
-def _require_numbers(means: pl.DataFrame) -> None:
-    wrong = means.filter(~pl.col("mean").is_finite())
-    if wrong.height:
-        raise InputError([Problem("training set", "a number", str(row["mean"]), "correct or remove the line's records",
-                                  field=f"{row['trait']} of {row['line_id']}") for row in wrong.iter_rows(named=True)])
 
 
 def _said(found: Gate, learnt: bool, epochs: int, n_members: int) -> dict[str, float | int | str]:

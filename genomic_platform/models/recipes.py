@@ -8,6 +8,7 @@
     bayes_r, bayesian_lasso  effects of four sizes; every marker an effect, most near 0
     reaction_norm            lines × environments in a single stage, environment covariates where there are any
     family_blup              GBLUP whose marker effects differ between families, their correlation by REML
+    stacked                  several recipes, weighted by inner folds of the training lines
     marker_network           GBLUP and a network over all markers, kept where it helps lines it has not seen
     convolutional_network    the same with features of neighbouring markers only, window by window
     graph_network            the same on a line's scores and those of its nearest relatives
@@ -35,6 +36,7 @@ RECIPES: dict[str, str] = {
     "reaction_norm": f"{_HERE}.mixed.reaction_norm_recipe:ReactionNormRecipe",
     "bayes_b": f"{_HERE}.bayes.recipe:BayesB", "bayes_c_pi": f"{_HERE}.bayes.recipe:BayesCPi",
     "bayes_r": f"{_HERE}.bayes.recipe:BayesR", "bayesian_lasso": f"{_HERE}.bayes.recipe:BayesianLasso",
+    "stacked": f"{_HERE}.stacked:Stacked",
     "marker_network": f"{_HERE}.networks.marker_network:MarkerNetwork",
     "convolutional_network": f"{_HERE}.networks.convolutional_network:ConvolutionalNetwork",
     "graph_network": f"{_HERE}.networks.graph_network:GraphNetwork",

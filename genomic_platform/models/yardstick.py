@@ -9,21 +9,19 @@ Reference: Henderson 1975, Biometrics 31:423-447 (prediction error variance).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
+from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.blup import line_values, solve
-from genomic_platform.models.line_model import RUN
+from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
 from genomic_platform.models.networks.inner_folds import LINES_PER_FOLD
-from genomic_platform.models.protocol import FittedModel
+from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.trait_fit import TraitFit, record_weights
-from genomic_platform.schemas.predictions import VALUES
 
 Summary = dict[str, float | int | str]
 
@@ -71,6 +69,19 @@ class Calibration(NamedTuple):
 UNKNOWN = Calibration(0.0, 1.0, 0.0)
 
 
+def yardstick(training_set: TrainingSet) -> tuple[FittedGenomicBlup, np.ndarray]:
+    """GBLUP of the genotyped training lines, and the panel's relationship (P, P).
+
+    Lines that only a pedigree joins to the panel do not train it: inner folds say nothing of them.
+    """
+    relationship_PP = training_set.relationship_NN
+    if relationship_PP is None:
+        relationship_PP = vanraden(training_set.genotypes).matrix_NN
+    additive = GenomicBlup().fit(replace(training_set, relationship_NN=relationship_PP, pedigree=None))
+    assert isinstance(additive, FittedGenomicBlup)
+    return additive, relationship_PP
+
+
 def calibrated(inner: InnerTrait, predicted_N: np.ndarray) -> Calibration:
     """Hold predictions of lines not seen (trait's unit, mean included) against what GBLUP promised.
 
@@ -102,23 +113,6 @@ def recalibrated(said: Mapping[str, float | int | str], found: Calibration, shar
         "genetic_sd": float(np.sqrt(genetic)), "heritability_line_mean": genetic / total if total > 0 else 0.0,
         "mean_reliability": min(float(now["mean_reliability"]) * found.reliability * share, 1.0),
         "reliability_factor": found.reliability, "inner_fold_error_removed": found.removed}
-
-
-def with_values(table: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """GBLUP's table (contract VALUES) with a recipe's values, and with its own reliabilities scaled.
-
-    `found` : line_id, trait, breeding, genotypic, and the factors `factor` and, of the breeding value, `share`.
-    """
-    both = table.join(found, on=["line_id", "trait"], how="left", maintain_order="left")
-    scaled = [(pl.col(f"{value}_reliability") * pl.col("factor") * share).clip(0.0, 1.0)
-              for value, share in (("breeding_value", pl.col("share")), ("genotypic_value", pl.lit(1.0)))]
-    return VALUES.conform(both.with_columns(*scaled, breeding_value="breeding", genotypic_value="genotypic"))
-
-
-def save_part(model: FittedModel, folder: Path) -> None:
-    """Save a model within another, whose run.json speaks for both."""
-    model.save(folder)
-    (folder / RUN).unlink(missing_ok=True)
 
 
 def inner_traits(panel: GenotypeTable, relationship_PP: np.ndarray, fits: tuple[TraitFit, ...],

@@ -36,7 +36,9 @@ class Structure:
     @classmethod
     def of_training(cls, panel: GenotypeTable, rows_N: np.ndarray, relationship_PP: np.ndarray,
                     frequencies_M: np.ndarray, scale: float, n_components: int) -> Self:
-        """Of the panel's lines at `rows_N`."""
+        """Of the panel's lines at `rows_N`; no component where these are fewer than two."""
+        if len(rows_N) < 2:
+            return cls(np.zeros((panel.n_variants, 0)), np.zeros(0))
         k_NN = relationship_PP[np.ix_(rows_N, rows_N)]
         n_components = min(n_components, len(rows_N))
         scores = principal_components(k_NN, [panel.lines[row] for row in rows_N], n_components)

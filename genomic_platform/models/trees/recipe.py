@@ -12,22 +12,29 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from genomic_platform.errors import ProgramError
-from genomic_platform.genotypes.kinship.relationship import vanraden
-from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
+from genomic_platform.models.genomic_blup import FittedGenomicBlup
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.threads import threads_for
-from genomic_platform.models.trait_fit import require_numbers
+from genomic_platform.models.trait_fit import TraitFit, require_numbers
 from genomic_platform.models.trees.boosting import Boosting, grow, trees_package
 from genomic_platform.models.trees.effects import AverageEffects, average_effects
 from genomic_platform.models.trees.fitted import FittedTrees, TraitTrees, features
 from genomic_platform.models.trees.inputs import Structure, top_markers
-from genomic_platform.models.yardstick import UNKNOWN, InnerTrait, Summary, calibrated, inner_traits, recalibrated
+from genomic_platform.models.yardstick import (
+    UNKNOWN,
+    InnerTrait,
+    Summary,
+    calibrated,
+    inner_traits,
+    recalibrated,
+    yardstick,
+)
 
 NOT_LEARNT, NO_GAIN = "none: too few lines", "none: no gain in inner folds"
 
@@ -50,7 +57,7 @@ class BoostedTrees:
 
     def __post_init__(self) -> None:
         wrong = [f"{name} is {getattr(self, name)}; expected at least {least}" for name, least in
-                 (("folds", 2), ("components", 0), ("markers", 1)) if getattr(self, name) < least]
+                 (("folds", 2), ("components", 1), ("markers", 1)) if getattr(self, name) < least]
         if wrong:
             raise ProgramError(f"boosted_trees: {'; '.join(wrong)}")
 
@@ -73,56 +80,60 @@ class BoostedTrees:
     def fit_values(self, training_set: TrainingSet, seed: int = 0) -> pl.DataFrame:
         """Train and give the panel's values: line_id, trait, breeding_value, genotypic_value, intercept."""
         fitted = self.fit(training_set, seed=seed)
-        intercept = pl.DataFrame({"trait": fitted.traits, "intercept": [own.intercept for own in fitted.trees]},
-                                 schema={"trait": pl.String, "intercept": pl.Float64})
-        return (fitted.predict(training_set.genotypes).join(intercept, on="trait", maintain_order="left")
-                .select("line_id", "trait", "breeding_value", "genotypic_value", "intercept"))
+        intercept = {trait: own.intercept for trait, own in zip(fitted.traits, fitted.trees, strict=True)}
+        return fitted.predict(fitted.panel).select(
+            "line_id", "trait", "breeding_value", "genotypic_value",
+            intercept=pl.col("trait").replace_strict(intercept, return_dtype=pl.Float64))
 
     def _fit(self, training_set: TrainingSet, seed: int) -> FittedTrees:
-        relationship_PP = training_set.relationship_NN
-        if relationship_PP is None:
-            relationship_PP = vanraden(training_set.genotypes).matrix_NN
-        # The yardstick speaks of genotyped lines only: those the pedigree joins have nothing that trees could see.
-        additive = GenomicBlup().fit(replace(training_set, relationship_NN=relationship_PP, pedigree=None))
-        assert isinstance(additive, FittedGenomicBlup)
+        additive, relationship_PP = yardstick(training_set)
         panel, frequencies_M = additive.panel, additive.frequencies_M
         inner = inner_traits(panel, relationship_PP, additive.fits, training_set.families, self.folds, seed)
         rows_N = np.unique(np.concatenate([np.zeros(0, np.int64), *(fit.data.rows_N for fit in additive.fits)]))
         structure = Structure.of_training(panel, rows_N, relationship_PP, frequencies_M, additive.scale,
                                           self.components)
-        trees, effects, summaries = [], [], {}
-        for t, fit in enumerate(additive.fits):
-            own, found, said = self._trait(additive, t, inner.get(t), structure, seed)
-            trees.append(own)
-            effects.append(found)
-            summaries[fit.trait] = said
-        return FittedTrees(self.code_version, asdict(self), additive, structure, tuple(trees),
-                           np.stack([e.effect_M for e in effects], axis=1), np.array([e.share for e in effects]),
-                           summaries)
+        found = [self._trait(additive, t, inner.get(t), structure, seed) for t in range(len(additive.fits))]
+        return FittedTrees(
+            self.code_version, asdict(self), additive, np.stack([f.effects.effect_M for f in found], axis=1),
+            np.array([f.effects.share for f in found]), np.array([f.reliability for f in found]),
+            {trait: f.said for trait, f in zip(additive.traits, found, strict=True)}, structure,
+            tuple(f.trees for f in found))
 
     def _trait(self, additive: FittedGenomicBlup, t: int, inner: InnerTrait | None, structure: Structure,
-               seed: int) -> tuple[TraitTrees, AverageEffects, Summary]:
-        fit, panel, frequencies_M = additive.fits[t], additive.panel, additive.frequencies_M
-        said, nothing = additive.summary()[fit.trait], AverageEffects(np.zeros(panel.n_variants), 0.0, 0)
-        mean = float(fit.data.y_N.mean()) if len(fit.data.y_N) else 0.0
-        closed = TraitTrees(fit.trait, (), np.zeros((0, 0), np.int64), 0.0, 0.0, mean, 0.0)
+               seed: int) -> _Found:
+        fit, said, panel, p_M = additive.fits[t], additive.summary()[additive.traits[t]], additive.panel, \
+            additive.frequencies_M
         if inner is None:
-            return closed, nothing, recalibrated(said, UNKNOWN, 0.0) | {"trees": NOT_LEARNT}
+            return _Found.nothing(fit, said, panel.n_variants, NOT_LEARNT)
         weights_PK = np.zeros((panel.n_lines, inner.n_folds))
         weights_PK[fit.data.rows_N] = inner.dual_NK
-        chosen_KC = top_markers(panel, frequencies_M, weights_PK, self.markers)
+        chosen_KC = top_markers(panel, p_M, weights_PK, self.markers)
         training = panel.select(lines=[panel.lines[row] for row in fit.data.rows_N])
-        score_NR = structure.scores(training, frequencies_M)
+        score_NR = structure.scores(training, p_M)
         mean, unit = float(np.average(fit.data.y_N, weights=inner.weight_N)), float(fit.data.y_N.std())
-        grown = grow([features(training, score_NR, chosen_C, frequencies_M) for chosen_C in chosen_KC],
+        grown = grow([features(training, score_NR, chosen_C, p_M) for chosen_C in chosen_KC],
                      (fit.data.y_N - mean) / unit, inner.weight_N, inner.fold_N, self.boosting, seed)
         if not grown.rounds:
-            return closed, nothing, recalibrated(said, UNKNOWN, 0.0) | {"trees": NO_GAIN}
-        found = calibrated(inner, mean + unit * grown.held_out_N)
-        own = TraitTrees(fit.trait, grown.texts, chosen_KC, unit, 0.0, mean, found.reliability)
-        centre = float(np.average(own.values(training, score_NR, frequencies_M), weights=inner.weight_N))
+            return _Found.nothing(fit, said, panel.n_variants, NO_GAIN)
+        own = TraitTrees(grown.texts, chosen_KC, unit, 0.0, mean)
+        centre = float(np.average(own.values(training, score_NR, p_M), weights=inner.weight_N))
         own = replace(own, centre=-centre, intercept=mean + centre)
-        effects = average_effects(own, training, score_NR, structure, frequencies_M)
-        return own, effects, recalibrated(said, found, effects.share) | {
+        effects = average_effects(own, training, score_NR, structure, p_M)
+        showed = calibrated(inner, mean + unit * grown.held_out_N)
+        return _Found(own, effects, showed.reliability, recalibrated(said, showed, effects.share) | {
             "trees": "grown", "rounds": grown.rounds, "members": inner.n_folds,
-            "markers_split_on": effects.n_markers_used}
+            "markers_split_on": effects.n_markers_used})
+
+
+class _Found(NamedTuple):
+    """What was learnt of a trait."""
+
+    trees: TraitTrees
+    effects: AverageEffects
+    reliability: float
+    said: Summary
+
+    @classmethod
+    def nothing(cls, fit: TraitFit, said: Summary, n_markers: int, why: str) -> _Found:
+        return cls(TraitTrees.none(fit.intercept), AverageEffects(np.zeros(n_markers), 0.0, 0), 0.0,
+                   recalibrated(said, UNKNOWN, 0.0) | {"trees": why})

@@ -27,6 +27,7 @@ from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.recipes import load_recipe
 from genomic_platform.models.trait_fit import require_numbers
 from genomic_platform.models.yardstick import (
+    UNKNOWN,
     Calibration,
     InnerTrait,
     Summary,
@@ -171,7 +172,8 @@ def stacking_weights(inner: InnerTrait, predicted_NW: np.ndarray) -> Weights:
     root_N = np.sqrt(weight_N)
     weight_W = nnls(root_N[:, None] * (predicted_NW - mean_W), root_N * (y_N - mean))[0]
     intercept = float(mean - weight_W @ mean_W)
-    return Weights(weight_W, intercept, calibrated(inner, intercept + predicted_NW @ weight_W))
+    showed = calibrated(inner, intercept + predicted_NW @ weight_W) if weight_W.any() else UNKNOWN
+    return Weights(weight_W, intercept, showed)
 
 
 def _shares(additive: FittedGenomicBlup, effects_MT: np.ndarray, value_PT: np.ndarray) -> np.ndarray:

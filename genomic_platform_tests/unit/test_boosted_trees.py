@@ -17,18 +17,19 @@ from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.markers import centred, line_sums
 from genomic_platform.models.protocol import FittedModel, TrainingSet
-from genomic_platform.models.recipes import load_fitted, load_recipe, parameters_digest
+from genomic_platform.models.recipes import load_fitted, parameters_digest
 from genomic_platform.models.trees.boosting import LOOK_EVERY, Boosting, contributions, grow, read_booster
 from genomic_platform.models.trees.fitted import FittedTrees, features
 from genomic_platform.models.trees.inputs import Structure, top_markers
 from genomic_platform.models.trees.recipe import BoostedTrees
 from genomic_platform.schemas.predictions import MARKER_EFFECTS, VALUES
-from genomic_platform_tests.support.panels import made_panel, made_values, training_set
+from genomic_platform_tests.support.panels import made_panel, training_set
 
 pytest.importorskip("lightgbm")
 
 N_TRAIN = 200
-QUICK = BoostedTrees(folds=4, components=2, boosting=Boosting(rate=0.1, feature_share=1.0, lines_per_leaf=5, rounds=150))
+GROWN = Boosting(rate=0.1, feature_share=1.0, lines_per_leaf=5, rounds=150)
+QUICK = BoostedTrees(folds=4, components=2, boosting=GROWN)
 
 
 @pytest.fixture(scope="module")

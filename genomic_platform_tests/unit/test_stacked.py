@@ -18,14 +18,14 @@ from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.recipes import load_fitted, parameters_digest
-from genomic_platform.models.stacked import MEMBERS, Stacked, held_out_predictions, stacking_weights
+from genomic_platform.models.stacked import Stacked, held_out_predictions, stacking_weights
 from genomic_platform.models.yardstick import balanced_folds, calibrated, inner_traits, yardstick
 from genomic_platform.schemas.predictions import MARKER_EFFECTS, VALUES
 from genomic_platform_tests.support.panels import made_panel, made_values, training_set
 
 N_TRAIN = 200
 QUICK = Stacked(members=("genomic_blup", "kernel", "arc_cosine"), folds=4)
-LOWEST = "genomic_platform_tests.unit.test_stacked:Reversed"
+CONTRARY = "genomic_platform_tests.unit.test_stacked:Reversed"
 
 
 class Reversed(Kernel):
@@ -89,10 +89,10 @@ def test_values_and_effects_are_the_members_by_weight(panel: GenotypeTable, lear
     assert _column(quick, "epistatic") == pytest.approx(_column(table, "epistatic"), abs=1e-9)
 
 
-def test_weights_are_those_of_a_plain_search(panel: GenotypeTable, learnt: TrainingSet) -> None:
+def test_weights_are_those_of_a_plain_search(learnt: TrainingSet) -> None:
     """No other weights on a grid leave a smaller weighted error in lines not seen."""
     additive, k_PP = yardstick(learnt)
-    inner = inner_traits(panel, k_PP, additive.fits, None, 4, 0)
+    inner = inner_traits(additive.panel, k_PP, additive.fits, None, 4, 0)
     for t in (additive.traits.index("epistatic"), additive.traits.index("weighted")):
         p_N2 = held_out_predictions(replace(learnt, relationship_NN=k_PP), [GenomicBlup(), Kernel()], additive,
                                     inner)[t]
@@ -117,16 +117,17 @@ def test_interactions_are_learnt_and_additive_traits_lose_a_hair(panel: Genotype
     assert r > r_alone - 0.02
 
 
-def test_a_member_that_predicts_the_contrary_has_no_weight(learnt: TrainingSet) -> None:
-    model = Stacked(members=("genomic_blup", LOWEST), folds=4).fit(learnt)
-    for trait in ("additive", "epistatic", "weighted"):
-        assert model.summary()[trait][f"weight_{LOWEST}"] == 0
-        assert model.summary()[trait]["weight_genomic_blup"] > 0  # type: ignore[operator]
+def test_a_member_that_predicts_the_contrary_has_no_weight(panel: GenotypeTable, learnt: TrainingSet) -> None:
+    """Least squares would take it with the sign turned; here the average line is all that is left."""
+    model = Stacked(members=(CONTRARY,), folds=2).fit(learnt)
+    for trait in ("additive", "epistatic"):
+        assert model.summary()[trait][f"weight_{CONTRARY}"] == 0
+        assert not _column(model.predict(panel), trait).any()
+        assert not _column(model.predict(panel), trait, "genotypic_value_reliability").any()
 
 
-def test_nothing_but_training_lines_moves_the_weights(panel: GenotypeTable, learnt: TrainingSet,
-                                                      fitted: FittedStack) -> None:
-    """Records of lines without genotypes, and calls of lines that do not train: given the relationship, no weight moves."""
+def test_nothing_but_training_lines_moves_the_weights(panel: GenotypeTable, learnt: TrainingSet) -> None:
+    """Neither records of lines without genotypes nor calls of lines that do not train, at the same frequencies."""
     k_PP = vanraden(panel).matrix_NN
     dosage_MN = np.array(panel.dosages().T)
     dosage_MN[:, N_TRAIN:] = np.random.default_rng(0).permutation(dosage_MN[:, N_TRAIN:], axis=1)
@@ -137,7 +138,7 @@ def test_nothing_but_training_lines_moves_the_weights(panel: GenotypeTable, lear
     changed = replace(learnt, genotypes=other, relationship_NN=changed_PP, means=pl.concat([learnt.means, strange]))
     assert GenomicBlup().fit(replace(learnt, relationship_NN=k_PP)).frequencies_M == pytest.approx(
         GenomicBlup().fit(changed).frequencies_M)
-    alone = Stacked(members=("genomic_blup", "arc_cosine"), folds=4)
+    alone = Stacked(members=("genomic_blup", "arc_cosine"), folds=2)
     weights = [alone.fit(known, seed=3).weight_TW for known in (replace(learnt, relationship_NN=k_PP), changed)]
     assert weights[0] == pytest.approx(weights[1], abs=1e-9)
 
@@ -147,16 +148,16 @@ def test_hopeless_traits_are_the_first_members(panel: GenotypeTable, learnt: Tra
     for trait in ("few", "flat"):
         assert fitted.summary()[trait]["weights"] == "too few lines: genomic_blup alone"
         for column in ("breeding_value", "genotypic_value", "genotypic_value_reliability"):
-            assert _column(table, trait, column) == pytest.approx(_column(alone, trait, column), abs=1e-9)
+            assert _column(table, trait, column) == pytest.approx(_column(alone, trait, column), abs=1e-6)
     assert not _column(table, "flat").any()
     hopeless = training_set(panel, {"few": (list(panel.lines[:3]), np.arange(3.0), None)})
     assert not Stacked().fit_values(hopeless)["genotypic_value"].to_numpy().any()
 
 
-def test_reliabilities_are_what_inner_folds_showed(panel: GenotypeTable, learnt: TrainingSet) -> None:
+def test_reliabilities_are_what_inner_folds_showed(learnt: TrainingSet) -> None:
     """GBLUP held against its own promise is about right; nothing known is reliability 0, more than promised is kept."""
     additive, k_PP = yardstick(learnt)
-    inner = inner_traits(panel, k_PP, additive.fits, None, 4, 0)
+    inner = inner_traits(additive.panel, k_PP, additive.fits, None, 4, 0)
     t = additive.traits.index("additive")
     own = inner[t]
     predicted_N = held_out_predictions(replace(learnt, relationship_NN=k_PP), [GenomicBlup()], additive, inner)[t][:, 0]
@@ -171,15 +172,15 @@ def test_reliabilities_are_what_inner_folds_showed(panel: GenotypeTable, learnt:
     assert calibrated(weighted, weighted.fit.data.y_N).variance == 1
 
 
-def test_families_stay_whole_where_there_are_enough(panel: GenotypeTable, learnt: TrainingSet) -> None:
-    additive, k_PP = yardstick(learnt)
-    families = {line: f"f{i % 7}" for i, line in enumerate(panel.lines)}
-    fold_N = inner_traits(panel, k_PP, additive.fits, families, 4, 0)[0].fold_N
-    family_N = np.arange(N_TRAIN) % 7
-    assert all(len(set(fold_N[family_N == f])) == 1 for f in range(7))
-    assert set(fold_N) == {0, 1, 2, 3}
-    one = inner_traits(panel, k_PP, additive.fits, dict.fromkeys(panel.lines, "only"), 4, 0)[0].fold_N
-    assert np.bincount(one).tolist() == [50, 50, 50, 50]
+def test_families_stay_whole_where_there_are_enough() -> None:
+    wide = made_panel(n_lines=70, n_markers=100)
+    additive, k_PP = yardstick(training_set(wide, {"y": (list(wide.lines), made_values(wide), None)}))
+    families = {line: f"f{i % 7}" for i, line in enumerate(wide.lines)}
+    fold_N = inner_traits(wide, k_PP, additive.fits, families, 4, 0)[0].fold_N
+    assert all(len(set(fold_N[f::7])) == 1 for f in range(7))
+    assert sorted(np.bincount(fold_N)) == [10, 20, 20, 20]
+    one_N = inner_traits(wide, k_PP, additive.fits, dict.fromkeys(wide.lines, "only"), 4, 0)[0].fold_N
+    assert sorted(np.bincount(one_N)) == [17, 17, 18, 18]
     groups = [("family", "big")] * 6 + [("line", f"{i}") for i in range(6)]
     assert sorted(np.bincount(balanced_folds(groups, 2, 0))) == [6, 6]
 
@@ -199,7 +200,6 @@ def test_repeated_saved_and_read_back_is_the_same(panel: GenotypeTable, learnt: 
 
 
 def test_what_cannot_be_done_is_said(learnt: TrainingSet) -> None:
-    assert MEMBERS == Stacked().members
     for members in ((), ("kernel", "kernel"), ("kernel", "stacked")):
         with pytest.raises(ProgramError, match="expected at least one recipe, none twice and not stacked itself"):
             Stacked(members=members)

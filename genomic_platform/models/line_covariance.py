@@ -32,7 +32,7 @@ class MarkerWeights:
 
     Attributes
     ----------
-    weights_P : marker effects are Σ_P (dosage − 2p) × weight; they sum to 0. Over E until `PedigreeLines.on_panel`.
+    weights_P : marker effects are Σ_P (dosage − 2p) × weight. Over E until `PedigreeLines.on_panel`.
     share : squared correlation of the breeding value with the line's predicted value g, 0–1.
     own_effects : marker effects differ between groups of lines, so that the breeding value is all of g, and the
         weights give the part of the effects that is common.
@@ -51,7 +51,7 @@ class MarkerWeights:
 
 
 class LineCovariance(Protocol):
-    """K of a trait as a function of the relationship and of the trait's bandwidth."""
+    """K of a trait as a function of the relationship and of the shape of the trait's kernel."""
 
     def panel(self, relationship_EE: np.ndarray, scale: float, fit: TraitFit, /) -> np.ndarray:
         """K of the same lines, shape (E, E), zero on average over them."""

@@ -149,6 +149,7 @@ class FittedLineModel(markers.OfMarkerEffects[GenotypeTable]):
             "centring": "dosage minus twice the panel's ALT frequency, missing calls at twice the frequency",
             "traits": [{"trait": f.trait, "status": f.data.status, "components": asdict(f.components),
                         "intercept": f.intercept, "log_likelihood": f.log_likelihood, "bandwidth": f.bandwidth}
+                       | ({"layers": f.layers} if f.layers else {})
                        for f in self.fits],
         }
 
@@ -184,7 +185,7 @@ def _read_fit(said: dict, rows: pl.DataFrame) -> TraitFit:
         errors = KnownErrors(rows["own_error_variance"].to_numpy(), loadings_array(rows["error_loadings"]))
     data = TraitData(said["trait"], rows["row"].to_numpy(), rows["mean"].to_numpy(), errors, said["status"])
     return TraitFit(data, VarianceComponents(**said["components"]), said["intercept"], rows["dual"].to_numpy(),
-                    said["log_likelihood"], said["bandwidth"])
+                    said["log_likelihood"], said["bandwidth"], said.get("layers", 0))
 
 
 def value_columns(fit: TraitFit, solution: MixedSolution | None, own: Lines, panel_Q: np.ndarray, share: float,
@@ -228,7 +229,7 @@ def describe(fit: TraitFit, own_E: np.ndarray, panel: GenotypeTable,
     }
     if len(rows_P) < len(rows_N):
         found["n_train_by_pedigree"] = len(rows_N) - len(rows_P)
-    return found | ({"bandwidth": fit.bandwidth} if fit.bandwidth else {})
+    return found | {name: value for name, value in (("bandwidth", fit.bandwidth), ("layers", fit.layers)) if value}
 
 
 def same_lines(aligned: GenotypeTable, panel: GenotypeTable) -> bool:

@@ -65,6 +65,13 @@ RECIPES: dict[str, BuiltIn] = {
     "whole_genome_ridge": BuiltIn(
         f"{_HERE}.whole_genome.recipe:WholeGenomeRidge",
         "GBLUP's equal model in marker effects, without a relationship matrix: for many lines", on_a_card=True),
+    "arc_cosine": BuiltIn(f"{_HERE}.arc_cosine:ArcCosine",
+                          "Arc-cosine kernel, number of layers by restricted likelihood"),
+    "boosted_trees": BuiltIn(f"{_HERE}.trees.recipe:BoostedTrees",
+                             "Boosted trees on population structure and chosen markers", ("families",)),
+    "stacked": BuiltIn(f"{_HERE}.stacked:Stacked",
+                       "Several recipes, weighted by what they predict in folds inside the training lines",
+                       ("families",)),
 }
 
 

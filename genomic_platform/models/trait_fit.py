@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from genomic_platform.errors import InputError, Problem
 from genomic_platform.models.blup import KnownErrors, MixedSolution, VarianceComponents, solve
 from genomic_platform.models.reml import MANY_LINES, reml_known_errors
 from genomic_platform.models.tridiagonal import Estimate, tridiagonal_contrasts, tridiagonal_reml
@@ -51,6 +50,7 @@ class TraitFit:
     components : all 0 where the trait was constant or had too few lines.
     intercept : μ̂ on the scale of the line means. dual_N : V⁻¹(y − 1μ̂).
     bandwidth : squared marker distance at which a Gaussian kernel falls to 1/e; 0 for other covariances.
+    layers : of an arc-cosine kernel; 0 for other covariances.
     """
 
     data: TraitData
@@ -59,6 +59,7 @@ class TraitFit:
     dual_N: np.ndarray
     log_likelihood: float = 0.0
     bandwidth: float = 0.0
+    layers: int = 0
 
     @property
     def trait(self) -> str:
@@ -78,14 +79,6 @@ class TraitFit:
         weights_E = np.zeros(n_lines)
         weights_E[self.data.rows_N] = self.dual_N
         return weights_E
-
-
-def require_numbers(means: pl.DataFrame) -> None:
-    """Raises InputError naming every mean of `means` (contract TRAINING_SET) that is not a number."""
-    wrong = means.filter(~pl.col("mean").is_finite())
-    if wrong.height:
-        raise InputError([Problem("training set", "a number", str(row["mean"]), "correct or remove the line's records",
-                                  field=f"{row['trait']} of {row['line_id']}") for row in wrong.iter_rows(named=True)])
 
 
 def trait_data(means: pl.DataFrame, lines: Sequence[str]) -> list[TraitData]:
@@ -141,7 +134,7 @@ class SolvedTrait:
         return self.fit.solve(self.covariance_EE)
 
 
-def fit_traits(covariance_EE: np.ndarray, data: Iterable[TraitData], bandwidth: float = 0.0) -> Iterator[SolvedTrait]:
+def fit_traits(covariance_EE: np.ndarray, data: Iterable[TraitData]) -> Iterator[SolvedTrait]:
     """REML and solution of every trait under one covariance of all lines, one trait at a time.
 
     A solution holds V⁻¹, N² numbers: take what is needed of it and let it go before asking for the next.
@@ -151,14 +144,14 @@ def fit_traits(covariance_EE: np.ndarray, data: Iterable[TraitData], bandwidth: 
         if d.status == "fitted":
             groups.setdefault(d.rows_N.tobytes(), []).append(d)
         else:
-            yield SolvedTrait(_unfitted(d, bandwidth), covariance_EE)
+            yield SolvedTrait(_unfitted(d), covariance_EE)
     for group in groups.values():
         rows_N = group[0].rows_N
         k_NN = covariance_EE if len(rows_N) == len(covariance_EE) else covariance_EE[np.ix_(rows_N, rows_N)]
         for d, start in zip(group, _equal_errors(k_NN, group), strict=True):
             solution = None if d.errors is None else _known_errors(k_NN, d, d.errors, start.components)
             found = start if solution is None else solution
-            fit = TraitFit(d, found.components, found.mean, found.dual_N, found.log_likelihood, bandwidth)
+            fit = TraitFit(d, found.components, found.mean, found.dual_N, found.log_likelihood)
             yield SolvedTrait(fit, covariance_EE, solution)
 
 
@@ -187,9 +180,18 @@ def _known_errors(k_NN: np.ndarray, data: TraitData, errors: KnownErrors, start:
     return reml_known_errors(data.y_N, k_NN, errors, start)
 
 
-def _unfitted(data: TraitData, bandwidth: float) -> TraitFit:
+def _unfitted(data: TraitData) -> TraitFit:
     mean = float(data.y_N.mean()) if len(data.y_N) else 0.0
-    return TraitFit(data, VarianceComponents(0.0, 0.0, 0.0), mean, np.zeros(len(data.y_N)), bandwidth=bandwidth)
+    return TraitFit(data, VarianceComponents(0.0, 0.0, 0.0), mean, np.zeros(len(data.y_N)))
+
+
+def record_weights(fit: TraitFit) -> np.ndarray:
+    """1 / (σ²r + error variance) of each record, mean 1; equal where errors are."""
+    errors = fit.data.errors
+    if errors is None:
+        return np.ones(len(fit.data.rows_N))
+    weight_N = 1.0 / (fit.components.line_residual + errors.diagonal_N)
+    return weight_N / weight_N.mean()
 
 
 def genotypic_values(fit: TraitFit, covariance_EE: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.blup import solve
 from genomic_platform.models.folds import random_folds
-from genomic_platform.models.trait_fit import TraitFit
+from genomic_platform.models.trait_fit import TraitFit, record_weights
 
 #: Fewer lines of a trait than this many for each inner fold leave too few to judge a branch by.
 LINES_PER_FOLD = 8
@@ -102,7 +102,7 @@ def inner_targets(panel: GenotypeTable, relationship_PP: np.ndarray, fits: tuple
         at = np.searchsorted(rows_N, fit.data.rows_N)
         sd_T[t] = fit.data.y_N.std()
         residual_NKT[at, :, t] = _residuals(fit, relationship_PP, fold_N[at], n_folds) / sd_T[t]
-        weight_NT[at, t] = _weights(fit)
+        weight_NT[at, t] = record_weights(fit)
     return InnerTargets(rows_N, fold_N, sd_T, residual_NKT, weight_NT)
 
 
@@ -117,14 +117,6 @@ def _residuals(fit: TraitFit, relationship_PP: np.ndarray, fold_N: np.ndarray, n
         value_N = solution.mean + fit.components.genetic * (k_NN[:, at] @ solution.dual_N)
         residual_NK[:, fold] = data.y_N - value_N
     return residual_NK
-
-
-def _weights(fit: TraitFit) -> np.ndarray:
-    errors = fit.data.errors
-    if errors is None:
-        return np.ones(len(fit.data.rows_N))
-    weight_N = 1.0 / (fit.components.line_residual + errors.diagonal_N)
-    return weight_N / weight_N.mean()
 
 
 def gate(targets: InnerTargets, trait: int, held_out_NT: np.ndarray) -> Gate:

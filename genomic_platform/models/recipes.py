@@ -10,6 +10,7 @@
     convolutional_network    the same with features of neighbouring markers only, window by window
     graph_network            the same on a line's scores and those of its nearest relatives
     package.module:Class     a programme's own recipe, made without arguments
+    search:NAME              any of these that declares a `space`, its settings chosen inside the training lines
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ import hashlib
 import importlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
+from genomic_platform.models.search.budget import Budget
+
+if TYPE_CHECKING:
+    from genomic_platform.models.search.space import Searchable
 
 _HERE = "genomic_platform.models"
+#: Before a recipe's name: its settings are searched.
+SEARCH = "search:"
 #: Name → `module:Class`, imported when it is asked for: no recipe waits for another's packages.
 RECIPES: dict[str, str] = {
     "genomic_blup": f"{_HERE}.genomic_blup:GenomicBlup", "kernel": f"{_HERE}.kernel:Kernel",
@@ -37,13 +45,23 @@ RECIPES: dict[str, str] = {
 }
 
 
-def load_recipe(name: str) -> Model:
+def load_recipe(name: str, budget: Budget | None = None) -> Model:
     """The recipe called `name` in program.toml.
+
+    Parameters
+    ----------
+    budget : of a search of its settings (`search:NAME`); None = the default.
 
     Raises
     ------
-    ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`.
+    ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`; a search of
+        settings of a recipe that declares none.
     """
+    if name.startswith(SEARCH):
+        from genomic_platform.models.search.recipe import SearchedRecipe
+
+        searched = cast("Searchable", load_recipe(name.removeprefix(SEARCH)))  # which it says itself if it is not
+        return cast(Model, SearchedRecipe(searched, budget or Budget()))  # whose name is its own, not its class's
     recipe = _find(RECIPES.get(name, name), f"recipe '{name}'")()
     missing = [need for need in ("name", "code_version", "fit") if not hasattr(recipe, need)]
     if missing:

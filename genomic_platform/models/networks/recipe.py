@@ -27,6 +27,7 @@ from genomic_platform.models.networks.inner_folds import CLOSED, Gate, InnerTarg
 from genomic_platform.models.networks.inputs import Inputs
 from genomic_platform.models.networks.settings import Training
 from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.models.search.space import Range, Real
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +49,7 @@ class NetworkRecipe(ABC):
 
     name: ClassVar[str]
     code_version: ClassVar[str]
+    space: ClassVar[Mapping[str, Range]] = {"training.rate": Real(0.001, 0.02, log=True)}
 
     @abstractmethod
     def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
 
@@ -203,6 +204,16 @@ class GateSection(_Section):
     automatic_rollback: bool = False
 
 
+class SearchSection(_Section):
+    """How long a search of a recipe's settings (`search:NAME`) may take; see `models.search.budget.Budget`."""
+
+    trials: Annotated[int, Field(ge=1)] = Budget.trials
+    minutes: Annotated[float, Field(gt=0)] = Budget.minutes
+
+    def budget(self) -> Budget:
+        return Budget(self.trials, self.minutes)
+
+
 class LandingSection(_Section):
     """Files used where they lie (`init --in-place`) beside those in `landing/`."""
 
@@ -228,6 +239,7 @@ class ProgramFile(_Section):
     weather: WeatherSection | None = None
     index: IndexSection = IndexSection()
     gate: GateSection = GateSection()
+    search: SearchSection | None = None
     landing: LandingSection = LandingSection()
     sources: tuple[Source, ...] = ()
 
@@ -285,6 +297,10 @@ class Program:
     @property
     def calendar(self) -> Calendar:
         return self.file.calendar.calendar()
+
+    @property
+    def search_budget(self) -> Budget:
+        return (self.file.search or SearchSection()).budget()
 
     def season(self, label: str) -> FieldSeason:
         return FieldSeason(self.name, label)

@@ -17,15 +17,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
 
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
 SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
 FILE = "program.toml"
-OWN_RECIPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+OWN_RECIPE = re.compile(r"(search:)?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 #: Sections of program.toml that results depend on.
-RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "weather", "index", "seed")
+RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "weather", "index", "search", "seed")
 
 
 @dataclass(frozen=True, order=True)
@@ -203,6 +204,16 @@ class GateSection(_Section):
     automatic_rollback: bool = False
 
 
+class SearchSection(_Section):
+    """How long a search of a recipe's settings (`search:NAME`) may take; see `models.search.budget.Budget`."""
+
+    trials: Annotated[int, Field(ge=1)] = Budget.trials
+    minutes: Annotated[float, Field(gt=0)] = Budget.minutes
+
+    def budget(self) -> Budget:
+        return Budget(self.trials, self.minutes)
+
+
 class LandingSection(_Section):
     """Files used where they lie (`init --in-place`) beside those in `landing/`."""
 
@@ -228,6 +239,7 @@ class ProgramFile(_Section):
     weather: WeatherSection | None = None
     index: IndexSection = IndexSection()
     gate: GateSection = GateSection()
+    search: SearchSection | None = None
     landing: LandingSection = LandingSection()
     sources: tuple[Source, ...] = ()
 
@@ -236,6 +248,11 @@ class ProgramFile(_Section):
     def units(self) -> dict[str, str]:
         """Each trait's unit; a section of its own for what depends on units but not on weights and directions."""
         return {name: trait.unit for name, trait in self.traits.items()}
+
+    @property
+    def search_budget(self) -> Budget:
+        """Of each search of settings."""
+        return (self.search or SearchSection()).budget()
 
     @field_validator("name")
     @classmethod
@@ -260,7 +277,7 @@ class ProgramFile(_Section):
             raise ValueError("expected at least one candidate recipe")
         from genomic_platform.models.recipes import RECIPES
 
-        if unknown := [c for c in value if c not in RECIPES and not OWN_RECIPE.fullmatch(c)]:
+        if unknown := [c for c in value if c.removeprefix("search:") not in RECIPES and not OWN_RECIPE.fullmatch(c)]:
             raise ValueError(f"unknown recipe {', '.join(unknown)}; expected some of {', '.join(RECIPES)}, or your "
                              "own as package.module:Class")
         if len(set(value)) < len(value):
@@ -286,6 +303,10 @@ class Program:
     @property
     def traits(self) -> dict[str, Trait]:
         return self.file.traits
+
+    @property
+    def search_budget(self) -> Budget:
+        return self.file.search_budget
 
     @property
     def calendar(self) -> Calendar:

@@ -17,6 +17,7 @@ from genomic_platform.models.metering import Meter
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.provenance import Provenance
 from genomic_platform.models.recipes import load_fitted, load_recipe
+from genomic_platform.models.search.budget import Budget
 from genomic_platform.schemas.predictions import VALUES
 
 #: What a model's summary says of every trait.
@@ -27,10 +28,15 @@ _UNKNOWN = Problem("model", "a record of what it was trained on", "none: it was 
 
 
 def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str, str], device: str = "cpu",
-                  checkpoint: Path | None = None) -> FittedCandidate:
-    """Fit a recipe, and have the values it gives of all known lines; `units` of the traits are kept with it."""
+                  checkpoint: Path | None = None, budget: Budget | None = None) -> FittedCandidate:
+    """Fit a recipe, and have the values it gives of all known lines.
+
+    Parameters
+    ----------
+    units : of the traits, kept with the model. budget : of a search of settings (recipes `search:NAME`).
+    """
     meter = Meter()
-    model = load_recipe(recipe).fit(known, seed=seed, device=device, checkpoint=checkpoint)
+    model = load_recipe(recipe, budget).fit(known, seed=seed, device=device, checkpoint=checkpoint)
     values = _sound(recipe, known, model, model.predict(known.genotypes, known.environment_features))
     return FittedCandidate(model, values, Provenance.of(recipe, known, units), meter.cost())
 

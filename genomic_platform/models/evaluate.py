@@ -22,6 +22,7 @@ from genomic_platform.models.cross_validation import panel_values
 from genomic_platform.models.folds import FOLDS, parents_seen
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.recipes import load_recipe
+from genomic_platform.models.search.budget import Budget
 from genomic_platform.models.splits import SCHEMES, Folds, Split, Study, check_scheme, splits
 
 __all__ = ["SCHEMA", "SCHEMES", "evaluate", "leak_notices", "predictions"]
@@ -50,6 +51,7 @@ class Options(TypedDict, total=False):
     features: pl.DataFrame | None
     environments: pl.DataFrame | None
     reliabilities: bool
+    budget: Budget | None
 
 
 def evaluate(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: Sequence[str],
@@ -91,7 +93,8 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
                 families: Mapping[str, str | None] | None = None,
                 parents: Mapping[str, tuple[str | None, str | None]] | None = None,
                 pedigree: pl.DataFrame | None = None, features: pl.DataFrame | None = None,
-                environments: pl.DataFrame | None = None, reliabilities: bool = False) -> pl.DataFrame:
+                environments: pl.DataFrame | None = None, reliabilities: bool = False,
+                budget: Budget | None = None) -> pl.DataFrame:
     """Every recipe's prediction of every line (and environment) held out, on the same splits.
 
     Parameters
@@ -111,6 +114,7 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
         line means has some, and of them those that all have. An environment left out (cv0, cv00, environment, location)
         or held out in part (cv2) is predicted by its own, whole season included; forward knows none of the season's.
     reliabilities : have them too (cv1, family, hybrid), which costs a full fit.
+    budget : of each search of settings (recipes `search:NAME`), one for every training set; None = the default.
 
     Returns
     -------
@@ -131,7 +135,7 @@ def predictions(genotypes: GenotypeTable, line_means: pl.DataFrame, *, recipes: 
                   identical_lines(genotypes) if clones_share_fold and folds is None else (), pedigree,
                   _complete(environments, kept))
     check_scheme(study, scheme, folds, within_environment)
-    models = {name: load_recipe(name) for name in recipes}
+    models = {name: load_recipe(name, budget) for name in recipes}
     if len(study.phenotyped) < 2 * FOLDS:
         raise ProgramError(f"{len(study.phenotyped)} lines have both genotype and phenotype; expected at least "
                            f"{2 * FOLDS}")

@@ -6,13 +6,18 @@ import hashlib
 import importlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
+from genomic_platform.models.search.budget import Budget
+
+if TYPE_CHECKING:
+    from genomic_platform.models.search.space import Searchable
 
 _HERE = "genomic_platform.models"
+SEARCH = "search:"
 
 
 class BuiltIn(NamedTuple):
@@ -75,13 +80,23 @@ RECIPES: dict[str, BuiltIn] = {
 }
 
 
-def load_recipe(name: str) -> Model:
+def load_recipe(name: str, budget: Budget | None = None) -> Model:
     """The recipe called `name` in program.toml.
+
+    Parameters
+    ----------
+    budget : of a search of its settings (`search:NAME`); None = the default.
 
     Raises
     ------
-    ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`.
+    ProgramError : no such name, module or class, or a class without `name`, `code_version` and `fit`; a search of
+        settings of a recipe that declares none.
     """
+    if name.startswith(SEARCH):
+        from genomic_platform.models.search.recipe import SearchedRecipe
+
+        searched = cast("Searchable", load_recipe(name.removeprefix(SEARCH)))  # which it says itself if it is not
+        return cast(Model, SearchedRecipe(searched, budget or Budget()))  # whose name is its own, not its class's
     path = RECIPES[name].path if name in RECIPES else name
     recipe = _find(path, f"recipe '{name}'")()
     missing = [need for need in ("name", "code_version", "fit") if not hasattr(recipe, need)]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from genomic_platform.errors import InputError, ProgramError
 from genomic_platform.landing.files import KINDS, Landing
-from genomic_platform.models.recipes import load_recipe
+from genomic_platform.models.recipes import SEARCH, load_recipe
 from genomic_platform.phenotypes.seasons import ALL
 from genomic_platform.program import Program, WeatherSection
 from genomic_platform.results.answers import chosen_traits
@@ -64,7 +64,7 @@ def evaluate_landing(program: Program, scheme: str, *, models: Sequence[str] | N
     asked = {"scheme": scheme, "traits": wanted, "replicates": replicates, "files": _files(program, folds),
              "reliabilities": reliabilities, "settings": program.settings_digest(*SECTIONS),
              "code": code_version()} if kept else {}
-    places = {recipe: kept / f"{_key(recipe, asked)}.parquet" for recipe in recipes} if kept else {}
+    places = {recipe: kept / f"{_key(program, recipe, asked)}.parquet" for recipe in recipes} if kept else {}
     held = {recipe: _Held.read(place) for recipe, place in places.items() if place.is_file()}
     missing = [recipe for recipe in recipes if recipe not in held]
     if missing:
@@ -121,8 +121,10 @@ def _files(program: Program, folds: Path | None) -> dict[str, str]:
     return found
 
 
-def _key(recipe: str, asked: dict[str, Any]) -> str:
+def _key(program: Program, recipe: str, asked: dict[str, Any]) -> str:
     about = {**asked, "recipe": recipe, "recipe_code": load_recipe(recipe).code_version}
+    if recipe.startswith(SEARCH):
+        about["search"] = asdict(program.search_budget)
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
@@ -160,7 +162,8 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
     found = predictions(checked, means, recipes=recipes, traits=traits, scheme=scheme, replicates=replicates,
                         folds=folds, within_environment=unordered and scheme == "cv1", means=section.means,
                         weights=section.weights, clones_share_fold=not reference, families=registry.families,
-                        parents=parents, pedigree=pedigree, environments=environments, reliabilities=reliabilities)
+                        parents=parents, pedigree=pedigree, environments=environments, reliabilities=reliabilities,
+                        budget=program.search_budget)
     leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=folds)))
     averages = dict(means.group_by("trait").agg(pl.col("mean").mean()).sort("trait").iter_rows())
     return {recipe: _Held(found.filter(pl.col("recipe") == recipe), averages, leaks) for recipe in recipes}

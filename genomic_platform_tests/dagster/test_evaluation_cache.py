@@ -53,6 +53,11 @@ def test_whatever_the_result_depends_on_is_in_the_key(asked: Callable[..., Evalu
     settings = file.read_text()
     file.write_text(f"{settings}\n[genotype_qc]\nmin_line_call_rate = 0.1\n")
     assert asked().measured
+    file.write_text(f"{settings}\n[search]\ntrials = 1\n")
+    thinned = "search:genomic_platform_tests.support.searched:ThinnedBlup"
+    assert asked(models=["genomic_blup", thinned]).measured == (thinned,)
+    file.write_text(f"{settings}\n[search]\ntrials = 2\n")
+    assert asked(models=["genomic_blup", thinned]).measured == (thinned,)
     file.write_text(settings)
     monkeypatch.setattr(evaluation, "code_version", lambda: "2")
     assert asked().measured

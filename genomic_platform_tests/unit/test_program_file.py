@@ -30,6 +30,14 @@ def test_defaults(tmp_path: Path) -> None:
     assert program.file.candidates == ("genomic_blup", "kernel")
 
 
+def test_budget_of_searches(tmp_path: Path) -> None:
+    plain = read_program(write(tmp_path, GOOD))
+    assert (plain.search_budget.trials, plain.search_budget.minutes) == (20, 10.0)
+    asked = read_program(write(tmp_path, f"{GOOD}[search]\ntrials = 40\nminutes = inf\n"))
+    assert (asked.search_budget.trials, asked.search_budget.minutes) == (40, float("inf"))
+    assert asked.settings_digest("search") != plain.settings_digest("search") == plain.settings_digest()
+
+
 @pytest.mark.parametrize("name", ["rice_japonica_uy", "wheat_cimmyt599"])
 def test_examples_are_valid_and_name_their_sources(name: str) -> None:
     program = read_program(EXAMPLES / name)
@@ -50,6 +58,10 @@ def test_examples_are_valid_and_name_their_sources(name: str) -> None:
     (("[traits", 'candidates = ["gblup"]\n[traits'), "unknown recipe gblup"),
     (("[traits", "[genotype_qc]\nmin_line_call_rate = 2\n[traits"), "genotype_qc.min_line_call_rate"),
     (("[traits", "[[traits.x"), "not valid TOML"),
+    (("[traits", "[search]\ntrials = 0\n[traits"), "search.trials: Input should be greater than or equal to 1"),
+    (("[traits", "[search]\nminutes = 0\n[traits"), "search.minutes: Input should be greater than 0, found 0"),
+    (("[traits", "[search]\nminutes = nan\n[traits"), "search.minutes"),
+    (("[traits", "[search]\nhours = 1\n[traits"), "search.hours"),
 ])
 def test_faults_are_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     with pytest.raises(ProgramError, match=r"program\.toml") as caught:

@@ -88,7 +88,7 @@ def _describe_comparison(season: Season, table: pl.DataFrame) -> dict[str, Any]:
             **_describe_differences(season, season.read("recipe_differences"))}
 
 
-@season_asset(group="training", code_version="3", settings=("candidates", "line_means"),
+@season_asset(group="training", code_version="3", settings=("candidates", "line_means", "search"),
               reads=lambda program: (*program.candidates, *learnt_from(program.candidates)),
               history=lambda program: ("model_comparison", *program.candidates),
               after=(*CANDIDATE_ASSETS, *EVERYTHING, "recipe_differences"), describe=_describe_comparison)
@@ -99,7 +99,7 @@ def model_comparison(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
     first = season.first_met(known.means)
     held_out = fold_predictions(
         replace(known, means=known.means.filter(pl.col("trait").is_in(first))),
-        {r: load_recipe(r) for r in season.candidates}, replicates=FOLD_REPLICATES) if first else None
+        {r: load_recipe(r, season.program.search_budget) for r in season.candidates}, replicates=FOLD_REPLICATES) if first else None
     folds = MODEL_COMPARISON.empty() if held_out is None else score_folds(held_out, season.label)
     published, observed = season.candidates_before(), season_means(line_means)
     forward = forward_scores({r: c.values for r, c in published.items()}, observed, season=season.label,

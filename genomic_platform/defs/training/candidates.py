@@ -22,7 +22,7 @@ from genomic_platform.defs.season_asset import OWNERS, Step, column_schema, guar
 from genomic_platform.executors.leases import CANDIDATE_TAG, DeviceRequest
 from genomic_platform.known import EVERYTHING, learnt_from
 from genomic_platform.models.candidate import FittedCandidate, fit_candidate, without_values
-from genomic_platform.models.recipes import RECIPES, load_recipe
+from genomic_platform.models.recipes import RECIPES, SEARCH, load_recipe
 from genomic_platform.program import FieldSeason, ProgramFile
 from genomic_platform.results import plots
 from genomic_platform.schemas.predictions import VALUES
@@ -49,13 +49,13 @@ def _step(recipe: str) -> Step:
         known = season.known(recipe)
         with candidate_run(season, recipe, known) as log:
             candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device,
-                                      season.checkpoint)
+                                      season.checkpoint, season.program.search_budget)
             log(candidate)
         season.note(without_values(recipe, candidate.model))
         return candidate
 
-    return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt_from([recipe]), settings=("units",),
-                describe=_describe(recipe))
+    return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt_from([recipe]),
+                settings=("units", "search") if recipe.startswith(SEARCH) else ("units",), describe=_describe(recipe))
 
 
 def _fit(recipe: str, context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:

@@ -6,7 +6,7 @@ Their equations are in `priors`, the sampler in `gibbs`. Axes: P panel lines, N 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +23,7 @@ from genomic_platform.models.blup import VarianceComponents
 from genomic_platform.models.marker_fit import TraitEffects, fitted_marker_model, genotypic_values, marker_scale
 from genomic_platform.models.marker_model import FittedMarkerModel
 from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.models.search.space import Range, Real
 from genomic_platform.models.trait_fit import TraitData, trait_data
 
 #: Above this R-hat the summary says that the chains should be longer (Vehtari et al. 2021 name 1.01 for publication,
@@ -49,6 +50,7 @@ class BayesRecipe(ABC):
 
     name: ClassVar[str]
     code_version: ClassVar[str] = "1"
+    space: ClassVar[Mapping[str, Range]] = {"r2": Real(0.1, 0.9)}
 
     def __post_init__(self) -> None:
         if self.chains < 1 or self.burn_in < 0 or self.iterations < 4 * gibbs.THIN:
@@ -138,6 +140,7 @@ class _SpikeAndSlab(BayesRecipe):
     counts: float = 10.0
 
     family: ClassVar[int]
+    space: ClassVar[Mapping[str, Range]] = {**BayesRecipe.space, "share": Real(0.005, 0.9, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

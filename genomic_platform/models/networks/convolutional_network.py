@@ -17,6 +17,7 @@ from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.markers import panel_frequencies
 from genomic_platform.models.networks.inputs import Inputs, MarkerInputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
+from genomic_platform.models.search.space import Range, Real, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,9 @@ class ConvolutionalNetwork(NetworkRecipe):
 
     name: ClassVar[str] = "convolutional_network"
     code_version: ClassVar[str] = "1"
+    space: ClassVar[Mapping[str, Range]] = {
+        **NetworkRecipe.space, "features": Whole(4, 32, log=True), "bandwidth": Real(0.1, 5.0, log=True),
+        "window": Whole(16, 256, log=True)}
 
     def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:
         return MarkerInputs(panel.n_variants)

@@ -15,6 +15,7 @@ import numpy as np
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.networks.inputs import Inputs, NeighbourInputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
+from genomic_platform.models.search.space import Choice, Range, Real, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,9 @@ class GraphNetwork(NetworkRecipe):
 
     name: ClassVar[str] = "graph_network"
     code_version: ClassVar[str] = "1"
+    space: ClassVar[Mapping[str, Range]] = {
+        **NetworkRecipe.space, "features": Choice((128, 256, 512, 1024)), "bandwidth": Real(0.1, 5.0, log=True),
+        "neighbours": Whole(3, 30, log=True)}
 
     def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:
         return NeighbourInputs.of_relatives(relationship_PP, self.neighbours)

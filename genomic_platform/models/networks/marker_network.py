@@ -14,6 +14,7 @@ import numpy as np
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.networks.inputs import Inputs, line_inputs, saved_line_inputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
+from genomic_platform.models.search.space import Choice, Range, Real
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,8 @@ class MarkerNetwork(NetworkRecipe):
 
     name: ClassVar[str] = "marker_network"
     code_version: ClassVar[str] = "1"
+    space: ClassVar[Mapping[str, Range]] = {
+        **NetworkRecipe.space, "features": Choice((128, 256, 512, 1024)), "bandwidth": Real(0.1, 5.0, log=True)}
 
     def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:
         return line_inputs(panel, relationship_PP, self.most_axes)

@@ -29,6 +29,7 @@ from genomic_platform.models.networks.inputs import Inputs
 from genomic_platform.models.networks.settings import Training
 from genomic_platform.models.networks.trained_branch import Branch
 from genomic_platform.models.protocol import TrainingSet
+from genomic_platform.models.search.space import Range, Real
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,7 @@ class NetworkRecipe(ABC):
 
     name: ClassVar[str]
     code_version: ClassVar[str]
+    space: ClassVar[Mapping[str, Range]] = {"training.rate": Real(0.001, 0.02, log=True)}
 
     @abstractmethod
     def inputs(self, panel: GenotypeTable, relationship_PP: np.ndarray) -> Inputs:

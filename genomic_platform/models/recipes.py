@@ -1,7 +1,7 @@
 """Recipes by name, and reading back a fitted model of any of them. `evaluate` takes a class of one's own as well.
 
     genomic_blup             GBLUP
-    kernel                   Gaussian kernel, bandwidth by restricted likelihood on up to 600 lines
+    kernel                   Gaussian kernels, averaged over bandwidths by restricted likelihood on up to 600 lines
     arc_cosine               arc-cosine kernel, number of layers likewise
     boosted_trees            boosted trees on population structure and chosen markers
     bayes_b, bayes_c_pi      Bayesian regressions on all markers: some have no effect, the others a variance each or one

@@ -78,7 +78,7 @@ def genomic_blup(season: Season, training_set: pl.DataFrame, genotype_panel: Gen
                                                  relationship_matrix, environment_features, pedigree))
 
 
-@season_asset(group="training", code_version="2", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
+@season_asset(group="training", code_version="3", kinds={"mlflow", "numpy"}, settings=("candidates", "units"),
               describe=_describe_candidate)
 def kernel(season: Season, training_set: pl.DataFrame, genotype_panel: GenotypeTable, genotype_qc: pl.DataFrame,
            relationship_matrix: pl.DataFrame, environment_features: pl.DataFrame) -> FittedCandidate:

@@ -75,10 +75,12 @@ def tables(kept: Kept, titles: Mapping[str, str], recipes: Sequence[str]) -> str
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(kept: Kept, shown: Shown, runs: Mapping[str, Mapping[str, float | str]], recipes: Sequence[str]) -> list[str]:
+def _table(kept: Kept, shown: Shown, runs: Mapping[str, Mapping[str, float | str]],
+           recipes: Sequence[str]) -> list[str]:
     first = pl.read_parquet(kept.path(shown, recipes[0]))
     columns = _columns(first, shown)
-    lines = [f"| recipe | {' | '.join(columns)} | mean |", "|" + "---|" * (len(columns) + 2)]
+    head = ["recipe", *columns, *(["mean"] if len(columns) > 1 else [])]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     missing = {}
     for recipe in recipes:
         if not kept.has(shown, recipe):
@@ -132,7 +134,7 @@ def _cell(base: pl.DataFrame, part: pl.DataFrame, shown: Shown) -> tuple[str, fl
 def _row(name: str, found: Sequence[tuple[str, object]]) -> str:
     values = [r for _, r in found if isinstance(r, float)]
     mean = _number(sum(values) / len(values)) if len(values) == len(found) else "–"
-    return f"| {name} | {' | '.join(cell for cell, _ in found)} | {mean} |"
+    return f"| {' | '.join([name, *(cell for cell, _ in found), *([mean] if len(found) > 1 else [])])} |"
 
 
 def _number(value: object) -> str:

@@ -1,10 +1,10 @@
-"""How well the champion predicts that the gate really chose: a programme replayed, each season scored before it is seen.
+"""How well the champion predicts that the gate really chose: a programme replayed, season by season.
 
     python benchmarks/forward_champion.py PROGRAMME [--candidates NAME…] [--modes reference default]
 
-PROGRAMME is a folder with program.toml and landing/ (examples/rice_japonica_uy); it is copied, and `genomic-platform run`
-goes through its seasons in a workspace of its own, once a mode. A season's r is that of the values published at the season
-before, by the recipe that was champion then; beside it the r of every candidate, chosen or not.
+PROGRAMME is a folder with program.toml and landing/ (examples/rice_japonica_uy); it is copied, and `genomic-platform
+run` goes through its seasons in a workspace of its own, once a mode. A season's r is that of the values published at
+the season before, by the recipe that was champion then; beside it the r of every candidate, chosen or not.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from genomic_platform.errors import ProgramError
-from genomic_platform.models.kernel_recipe import KernelCovariance, KernelRecipe
+from genomic_platform.models.kernel_recipe import KernelCovariance, KernelRecipe, Mixture
 from genomic_platform.models.line_covariance import LineCovariance, Lines
 from genomic_platform.models.line_model import FittedLineModel
 from genomic_platform.models.trait_fit import TraitFit
@@ -52,7 +52,8 @@ class ArcCosineCovariance(KernelCovariance):
             cosine_QP, _ = next_layer(cosine_QP)
         return Lines(norm_QP * cosine_QP, lines.own_Q.copy())
 
-    def gradient(self, relationship_NN: np.ndarray, scale: float, fit: TraitFit) -> tuple[np.ndarray, np.ndarray]:
+    def gradient(self, relationship_NN: np.ndarray, scale: float, fit: TraitFit,
+                 shape: float) -> tuple[np.ndarray, np.ndarray]:
         """With K_ij = √(G_ii G_jj) g(c_ij), c = cos θ⁰ and g' the product of the layers' slopes,
 
         scale · ∂K_ij/∂x_im = g'_ij x_jm + (g − c g')_ij √(G_jj / G_ii) x_im; the mean over i of Σ_j α_j of it is
@@ -61,7 +62,7 @@ class ArcCosineCovariance(KernelCovariance):
         own_N = np.diagonal(relationship_NN)
         norm_NN, cosine_NN = cosines(Lines.panel(relationship_NN), own_N)
         g_NN, slope_NN = cosine_NN, np.ones_like(cosine_NN)
-        for _ in range(fit.layers):
+        for _ in range(int(shape)):
             g_NN, own_slope_NN = next_layer(g_NN)
             slope_NN *= own_slope_NN
         root_N = np.sqrt(np.maximum(own_N, 0.0))
@@ -71,11 +72,11 @@ class ArcCosineCovariance(KernelCovariance):
         genetic = fit.components.genetic
         return genetic * ((norm_NN * g_NN) @ fit.dual_N), genetic / (scale * len(own_N)) * weight_N
 
-    def shape(self, fit: TraitFit) -> float:
-        return fit.layers
+    def mixture(self, fit: TraitFit) -> Mixture:
+        return ((fit.layers, 1.0),) if fit.layers else ()
 
-    def shaped(self, fit: TraitFit, shape: float) -> TraitFit:
-        return replace(fit, layers=int(shape))
+    def shaped(self, fit: TraitFit, mixture: Mixture) -> TraitFit:
+        return replace(fit, layers=int(mixture[0][0]))
 
 
 class FittedArcCosine(FittedLineModel):

@@ -150,6 +150,7 @@ class FittedLineModel(markers.OfMarkerEffects[GenotypeTable]):
             "traits": [{"trait": f.trait, "status": f.data.status, "components": asdict(f.components),
                         "intercept": f.intercept, "log_likelihood": f.log_likelihood, "bandwidth": f.bandwidth}
                        | ({"layers": f.layers} if f.layers else {})
+                       | ({"bandwidths": f.bandwidths} if f.bandwidths else {})
                        for f in self.fits],
         }
 
@@ -185,7 +186,8 @@ def _read_fit(said: dict, rows: pl.DataFrame) -> TraitFit:
         errors = KnownErrors(rows["own_error_variance"].to_numpy(), loadings_array(rows["error_loadings"]))
     data = TraitData(said["trait"], rows["row"].to_numpy(), rows["mean"].to_numpy(), errors, said["status"])
     return TraitFit(data, VarianceComponents(**said["components"]), said["intercept"], rows["dual"].to_numpy(),
-                    said["log_likelihood"], said["bandwidth"], said.get("layers", 0))
+                    said["log_likelihood"], said["bandwidth"], said.get("layers", 0),
+                    tuple((theta, weight) for theta, weight in said.get("bandwidths", ())))
 
 
 def value_columns(fit: TraitFit, solution: MixedSolution | None, own: Lines, panel_Q: np.ndarray, share: float,

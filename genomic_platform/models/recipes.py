@@ -39,7 +39,7 @@ class BuiltIn(NamedTuple):
 
 RECIPES: dict[str, BuiltIn] = {
     "genomic_blup": BuiltIn(f"{_HERE}.genomic_blup:GenomicBlup", "GBLUP, VanRaden relationship, REML", ("pedigree",)),
-    "kernel": BuiltIn(f"{_HERE}.kernel:Kernel", "Gaussian kernel, bandwidth by restricted likelihood"),
+    "kernel": BuiltIn(f"{_HERE}.kernel:Kernel", "Gaussian kernels, averaged over bandwidths by restricted likelihood"),
     "family_blup": BuiltIn(
         f"{_HERE}.family_blup:FamilyBlup",
         "GBLUP whose marker effects differ between families, their correlation by REML", ("families",)),

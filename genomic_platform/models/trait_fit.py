@@ -49,7 +49,9 @@ class TraitFit:
     ----------
     components : all 0 where the trait was constant or had too few lines.
     intercept : μ̂ on the scale of the line means. dual_N : V⁻¹(y − 1μ̂).
-    bandwidth : squared marker distance at which a Gaussian kernel falls to 1/e; 0 for other covariances.
+    bandwidth : squared marker distance at which a Gaussian kernel falls to 1/e; 0 for other covariances. Where kernels
+        are averaged, the geometric mean of their bandwidths.
+    bandwidths : bandwidth and weight of each kernel averaged; empty = one alone, or other covariances.
     layers : of an arc-cosine kernel; 0 for other covariances.
     """
 
@@ -60,6 +62,7 @@ class TraitFit:
     log_likelihood: float = 0.0
     bandwidth: float = 0.0
     layers: int = 0
+    bandwidths: tuple[tuple[float, float], ...] = ()
 
     @property
     def trait(self) -> str:

@@ -118,7 +118,8 @@ def _scores(part: pl.DataFrame, shown: Shown) -> pl.DataFrame:
 def _cell(base: pl.DataFrame, part: pl.DataFrame, shown: Shown) -> tuple[str, float | None]:
     """What is shown of a recipe, and its r."""
     scores = _scores(part, shown)
-    r = scores["r_mean"].mean()
+    # One value for all lines is no correlation; left out of the mean, it would flatter. `paired` counts it so too.
+    r = scores.select(pl.when(pl.col("no_r") == "constant").then(0.0).otherwise("r_mean")).to_series().mean()
     cell = _number(r)
     # In half or more of the units a baseline did better on the lines it has.
     cell += "!" * (2 * scores["loses_to"].list.len().gt(0).sum() >= scores.height)

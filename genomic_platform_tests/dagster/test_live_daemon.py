@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from genomic_platform.catalogue import ASSETS
+from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.settings import PREFIX
 from genomic_platform.stores.assets import RELEASE
 from genomic_platform_tests.dagster.small import SEASONS, Small
 from genomic_platform_tests.support.served import Served, serving
 
 pytestmark = pytest.mark.slow
-GRAPH = [*ASSETS, RELEASE]
+GRAPH = [*ASSETS, *CANDIDATE_ASSETS, RELEASE]
 SECONDS = 240.0
 
 

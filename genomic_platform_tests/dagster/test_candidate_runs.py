@@ -15,7 +15,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from genomic_platform.catalogue import ASSETS
+from genomic_platform.catalogue import ASSETS, CANDIDATE
 from genomic_platform.defs.season_asset import FORCE_TAG
 from genomic_platform.stores import wandb_mirror
 from genomic_platform_tests.dagster.small import Small, failures_of, metadata_of
@@ -81,7 +81,7 @@ def test_a_run_says_what_it_was_fitted_on_and_what_it_took(published: Published)
     records = small.main.records("2019")
     assert data == {name: records[name].data_version[:36] for name in (
         "training_set", "genotype_panel", "genotype_qc", "relationship_matrix", "environment_features")}
-    model = small.main.read("kernel", "2019", ASSETS["kernel"])
+    model = small.main.read("kernel", "2019", CANDIDATE)
     assert run.data.metrics[f"fit/{TRAIT}/heritability_line_mean"] == model.model.summary()[TRAIT][
         "heritability_line_mean"]
     assert {name: run.data.metrics[f"cost/{name}"] for name in model.cost} == model.cost

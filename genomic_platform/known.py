@@ -13,7 +13,7 @@ from genomic_platform.catalogue import codec_of
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 from genomic_platform.genotypes.quality.qc import apply_qc
 from genomic_platform.models.protocol import TrainingSet
-from genomic_platform.models.recipes import RECIPES
+from genomic_platform.models.recipes import RECIPES, SEARCH
 from genomic_platform.stores.assets import AssetStore
 
 #: What every recipe may learn from.
@@ -26,10 +26,12 @@ EVERYTHING = (*_BASIS, *_BESIDES.values())
 def learnt_from(recipes: Iterable[str]) -> tuple[str, ...]:
     """Assets that models of these recipes learn from, of the season; of `line_means` all earlier seasons as well.
 
-    A built-in recipe is given what it declares, so that no other edit makes it stale; one's own, everything.
+    A built-in recipe is given what it declares, so that no other edit makes it stale; one's own, everything. A search
+    of settings folds by families besides.
     """
-    wanted = {besides for recipe in recipes
-              for besides in (RECIPES[recipe].learns if recipe in RECIPES else _BESIDES)}
+    wanted = {besides for recipe in recipes for name in [recipe.removeprefix(SEARCH)]
+              for besides in (RECIPES[name].learns if name in RECIPES else _BESIDES)}
+    wanted |= {"families"} if any(recipe.startswith(SEARCH) for recipe in recipes) else set()
     return (*_BASIS, *(asset for besides, asset in _BESIDES.items() if besides in wanted))
 
 

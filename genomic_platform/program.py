@@ -210,9 +210,6 @@ class SearchSection(_Section):
     trials: Annotated[int, Field(ge=1)] = Budget.trials
     minutes: Annotated[float, Field(gt=0)] = Budget.minutes
 
-    def budget(self) -> Budget:
-        return Budget(self.trials, self.minutes)
-
 
 class LandingSection(_Section):
     """Files used where they lie (`init --in-place`) beside those in `landing/`."""
@@ -252,7 +249,8 @@ class ProgramFile(_Section):
     @property
     def search_budget(self) -> Budget:
         """Of each search of settings."""
-        return (self.search or SearchSection()).budget()
+        section = self.search or SearchSection()
+        return Budget(section.trials, section.minutes)
 
     @field_validator("name")
     @classmethod
@@ -303,10 +301,6 @@ class Program:
     @property
     def traits(self) -> dict[str, Trait]:
         return self.file.traits
-
-    @property
-    def search_budget(self) -> Budget:
-        return self.file.search_budget
 
     @property
     def calendar(self) -> Calendar:

@@ -40,19 +40,25 @@ class SeasonRun:
 
 
 def stale_seasons(program: Program, workspace: Workspace, chosen: Sequence[str] | None = None,
-                  force: bool = False) -> list[str]:
-    """Seasons to run, in calendar order: new or changed ones, or with `force` all; `chosen` narrows both.
+                  force: bool = False, replay: bool = False) -> list[str]:
+    """Seasons to run, in calendar order: new or changed ones; with `replay` those published by another program.toml
+    too, with `force` all; `chosen` narrows either.
 
     Raises
     ------
     NotAvailable
         A chosen season has no trial records.
     """
-    states = season_states(Landing(program), AssetStore(workspace.store, program.name))
+    main = AssetStore(workspace.store, program.name)
+    states = season_states(Landing(program), main)
+    settings = program.settings_digest(*RESULT_SECTIONS)
+    before = {label for label in main.published() if replay and (found := main.record(RELEASE, label)) is not None
+              and found.extra["settings"] != settings}
     if unknown := sorted(set(chosen or ()) - {s.season for s in states}):
         raise NotAvailable(f"no trial records of season {', '.join(unknown)}; found "
                            f"{', '.join(s.season for s in states)}")
-    return [s.season for s in states if (force or s.state != "published") and (not chosen or s.season in chosen)]
+    return [s.season for s in states if (force or s.state != "published" or s.season in before)
+            and (not chosen or s.season in chosen)]
 
 
 def settings_changed(program: Program, workspace: Workspace) -> list[str]:

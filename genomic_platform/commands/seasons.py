@@ -75,18 +75,20 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
 
 
 @app.command(sort_key=3)
-def run(folder: Folder, *, season: Names = None, force: Flag = False) -> None:
+def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Flag = False) -> None:
     """Run what is missing or changed, season by season, each as a recorded run of the Dagster job.
 
     Parameters
     ----------
     season
         Only these seasons.
+    replay
+        Run published seasons again as program.toml is now (another candidate, say); what it does not touch is reused.
     force
-        Run again although nothing in landing changed (newer code, changed program.toml).
+        Run again although nothing in landing changed, and compute everything anew (newer code).
     """
     from genomic_platform.landing.checkup import inspect_program
-    from genomic_platform.results.display import ProgressLines, notices
+    from genomic_platform.results.display import REPLAYS, ProgressLines, notices
     from genomic_platform.results.status import published_notices
     from genomic_platform.runs import run_seasons, settings_changed, stale_seasons
     from genomic_platform.stores.assets import AssetStore
@@ -100,13 +102,13 @@ def run(folder: Folder, *, season: Names = None, force: Flag = False) -> None:
     notices(out, found.notices)
     if finish(workspace, AssetStore(workspace.store, program.name)):
         out.print("the registry and the audit log were behind what is published; they were brought up to date")
-    seasons = stale_seasons(program, workspace, season, force)
+    seasons = stale_seasons(program, workspace, season, force, replay)
     if not seasons:
         changed = settings_changed(program, workspace)
         same = "same data" if changed else "same data, same code, same models"
         out.print(f"nothing changed: {same} ({time.monotonic() - began:.1f} s)")
         for said in changed:
-            out.print(f"  but {said}; `run --force` replays")
+            out.print(f"  but {said}; {REPLAYS}")
         return
     with ProgressLines(out) as progress:
         outcomes = run_seasons(program, workspace, seasons, force=force, progress=progress.step)

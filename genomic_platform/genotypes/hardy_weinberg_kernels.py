@@ -61,6 +61,8 @@ def _p_value(n: int, rare: int, observed: int, theta: float) -> float:
         if term < UNDERFLOW:
             return 0.0
     bound = term * TIED
+    if bound >= 1.0:  # as probable as the mode, whose term is 1: two neighbours can tie
+        return 1.0
     while term > NEGLIGIBLE * tail:
         tail += term
         term = _next(term, het, towards, n, rare, t)

@@ -16,7 +16,7 @@ from genomic_platform.models.line_model import RUN
 from genomic_platform.models.metering import Meter
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.provenance import Provenance
-from genomic_platform.models.recipes import load_fitted, load_recipe
+from genomic_platform.models.recipes import faults_named, load_fitted, load_recipe
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.schemas.predictions import VALUES
 
@@ -36,8 +36,9 @@ def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str
     units : of the traits, kept with the model. budget : of a search of settings (recipes `search:NAME`).
     """
     meter = Meter()
-    model = load_recipe(recipe, budget).fit(known, seed=seed, device=device, checkpoint=checkpoint)
-    values = _sound(recipe, known, model, model.predict(known.genotypes, known.environment_features))
+    with faults_named(recipe):
+        model = load_recipe(recipe, budget).fit(known, seed=seed, device=device, checkpoint=checkpoint)
+        values = _sound(recipe, known, model, model.predict(known.genotypes, known.environment_features))
     return FittedCandidate(model, values, Provenance.of(recipe, known, units), meter.cost())
 
 
@@ -51,6 +52,8 @@ def _sound(recipe: str, known: TrainingSet, model: FittedModel, values: pl.DataF
     said = model.summary()
     faults = [f"summary() of {trait} lacks {', '.join(missing)}" for trait in known.traits
               if (missing := [name for name in NEEDED if name not in said.get(trait, {})])]
+    faults += [f"summary() of {trait} has genetic_sd {row['genetic_sd']}, expected a number from 0"
+               for trait, row in said.items() if not 0 <= float(row.get("genetic_sd", 0.0)) < float("inf")]
     faults += [f"values: {fault}" for fault in VALUES.faults(values)]
     if not faults:
         pairs = values.filter(pl.col("environment").is_null()).select("line_id", "trait").n_unique()

@@ -75,7 +75,7 @@ def _unusable(table: pl.DataFrame | None, name: str, mean: str, error: str) -> I
     for column, wrong, expected in (
             (mean, pl.col(mean).is_finite().not_().fill_null(True), "a number"),
             (error, pl.col(error).is_between(0, np.inf, closed="left").not_(), "a number from 0, or none")):
-        for row in table.filter(wrong).iter_rows(named=True):
+        for row in table.filter(wrong).iter_rows(named=True) if column in table.columns else ():
             where = f" in {row['environment']}" if "environment" in row else ""
             yield Problem(name, expected, str(row[column]), "correct or remove the line's records",
                           field=f"{column} of {row['trait']}, line {row['line_id']}{where},")

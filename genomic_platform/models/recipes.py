@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from genomic_platform.errors import NotAvailable, ProgramError
+from genomic_platform.errors import GenomicPlatformError, NotAvailable, ProgramError
 from genomic_platform.models.line_model import PARAMETERS, RUN
 from genomic_platform.models.protocol import FittedModel, Model
 from genomic_platform.models.search.budget import Budget
@@ -98,12 +100,36 @@ def load_recipe(name: str, budget: Budget | None = None) -> Model:
         searched = cast("Searchable", load_recipe(name.removeprefix(SEARCH)))  # which it says itself if it is not
         return cast(Model, SearchedRecipe(searched, budget or Budget()))  # whose name is its own, not its class's
     path = RECIPES[name].path if name in RECIPES else name
-    recipe = _find(path, f"recipe '{name}'")()
+    recipe = _made(_find(path, f"recipe '{name}'"), name)
     missing = [need for need in ("name", "code_version", "fit") if not hasattr(recipe, need)]
     if missing:
         raise ProgramError(f"recipe '{name}': expected the attributes name, code_version and fit; missing "
                            f"{', '.join(missing)}; follow the protocol in genomic_platform/models/protocol.py")
     return recipe
+
+
+def _made(recipe: type, name: str) -> Model:
+    try:
+        return recipe()
+    except GenomicPlatformError:
+        raise
+    except Exception as error:
+        raise ProgramError(f"recipe '{name}' cannot be made without arguments ({type(error).__name__}: {error}); give "
+                           "every setting of the class a default") from error
+
+
+@contextmanager
+def faults_named(name: str) -> Iterator[None]:
+    """What a recipe of a programme's own raises, with whose fault it is. Built-in recipes' own errors pass."""
+    try:
+        yield
+    except GenomicPlatformError:
+        raise
+    except Exception as error:
+        if name.removeprefix(SEARCH) in RECIPES:
+            raise
+        raise ProgramError(f"recipe '{name}' failed: {type(error).__name__}: {error}; correct the class: --debug shows "
+                           "where") from error
 
 
 def load_fitted(folder: Path) -> FittedModel:
@@ -137,7 +163,10 @@ def _find(path: str, what: str) -> type:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ProgramError(f"{what}: module {module_name} cannot be imported ({error}); install it into the "
-                           f"environment the platform runs in") from error
+                           "environment the platform runs in, or put its folder on PYTHONPATH") from error
+    except (Exception, SystemExit) as error:
+        raise ProgramError(f"{what}: module {module_name} fails when it is imported ({type(error).__name__}: {error}); "
+                           "correct the module") from error
     if not isinstance(found := getattr(module, class_name, None), type):
         raise ProgramError(f"{what}: module {module_name} has no class {class_name}")
     return found

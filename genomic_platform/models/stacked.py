@@ -70,7 +70,11 @@ class Stacked:
     folds: int = 5
 
     name: ClassVar[str] = "stacked"
-    code_version: ClassVar[str] = "1"
+
+    @property
+    def code_version(self) -> str:
+        """Its own, then its members': what they find decides the weights."""
+        return ", ".join(["1", *(load_recipe(member).code_version for member in self.members)])
 
     def __post_init__(self) -> None:
         if not self.members or len(set(self.members)) < len(self.members) or self.name in self.members:
@@ -134,8 +138,9 @@ class Stacked:
             stacking_weights(inner[t], predicted[t]) if t in inner else alone for t in range(len(additive.fits))]
 
     def _said(self, weights: Weights) -> Summary:
-        return {"weights": weights.state} | {f"weight_{name}": float(weight) for name, weight in
-                                             zip(self.members, weights.weight_W, strict=True)}
+        nothing: Summary = {} if weights.weight_W.any() else {"status": "no member predicts lines held out"}
+        return {"weights": weights.state} | nothing | {
+            f"weight_{name}": float(weight) for name, weight in zip(self.members, weights.weight_W, strict=True)}
 
 
 def held_out_predictions(training_set: TrainingSet, recipes: list[Model], additive: FittedGenomicBlup,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Width of running text, and below which a table's columns stand closer.
 _TEXT, _NARROW = 100, 120
 
+#: What to do about settings or code that are newer than what is published.
+REPLAYS = "`run --replay` makes the seasons again with it, `run --force` computes everything anew"
 
 def _table(out: Console, columns: Sequence[str], right: Sequence[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", collapse_padding=out.width < _NARROW)
@@ -257,7 +259,7 @@ def status_report(out: Console, found: Status, where: str) -> None:
     for trait, said in found.waiting.items():
         out.print(f"{trait}: {said}", style="yellow")
     for said in found.changed:
-        out.print(f"note: {said}; `run --force` replays", style="yellow")
+        out.print(f"note: {said}; {REPLAYS}", style="yellow")
     notices(out, found.notices)
     stale = [s.season for s in found.seasons if s.state != "published"]
     when = ", once the files are repaired" if found.refusal else ""

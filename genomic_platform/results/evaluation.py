@@ -124,7 +124,7 @@ def _files(program: Program, folds: Path | None) -> dict[str, str]:
 def _key(program: Program, recipe: str, asked: dict[str, Any]) -> str:
     about = {**asked, "recipe": recipe, "recipe_code": load_recipe(recipe).code_version}
     if recipe.startswith(SEARCH):
-        about["search"] = asdict(program.search_budget)
+        about["search"] = asdict(program.file.search_budget)
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
@@ -163,7 +163,7 @@ def _measure(program: Program, scheme: str, recipes: Sequence[str], traits: Sequ
                         folds=folds, within_environment=unordered and scheme == "cv1", means=section.means,
                         weights=section.weights, clones_share_fold=not reference, families=registry.families,
                         parents=parents, pedigree=pedigree, environments=environments, reliabilities=reliabilities,
-                        budget=program.search_budget)
+                        budget=program.file.search_budget)
     leaks = tuple(map(str, leak_notices(checked, means.filter(pl.col("trait").is_in(traits)), folds=folds)))
     averages = dict(means.group_by("trait").agg(pl.col("mean").mean()).sort("trait").iter_rows())
     return {recipe: _Held(found.filter(pl.col("recipe") == recipe), averages, leaks) for recipe in recipes}

@@ -59,7 +59,7 @@ def reproduce(program: Program, workspace: Workspace, trait: str, version: int) 
     view = main.at(commit)
     settings = ProgramFile.model_validate(tomllib.loads(view.settings(season).decode()))
     again = fit_candidate(recipe, known_at(view, season, [recipe]), settings.seed, settings.units,
-                          budget=settings.search_budget)
+                          workspace.settings.device, budget=settings.search_budget)
     then: FittedCandidate = view.read(recipe, season, CANDIDATE)
     with tempfile.TemporaryDirectory() as folder:
         again.save(Path(folder))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from genomic_platform.errors import Notice, counted
+from genomic_platform.errors import GenomicPlatformError, Notice, counted
 from genomic_platform.settings import mirror_environment
 from genomic_platform.stores.mlflow_runs import told
 from genomic_platform.workspace import Workspace
@@ -34,14 +34,17 @@ _INIT_SECONDS, _FINISH_SECONDS, _SECONDS = 30, 60, 240
 def mirror(workspace: Workspace, program: str, run_ids: Sequence[str]) -> list[Notice]:
     """Tell Weights & Biases of these MLflow runs of a programme; a notice when that failed, never an error.
 
-    One run there for each, with the same id, in the group of the programme: what it has already is not sent again.
+    One run there for each, with the same id, in the group of the programme: scores it has are not sent again.
     """
     project = workspace.settings.wandb_project
     if not project or not run_ids:
         return []
     if importlib.util.find_spec("wandb") is None:
         return [_failed(project, "the package wandb is not installed; repair: pip install 'genomic-platform[wandb]'")]
-    runs = [told(workspace.registry.read_candidate(run_id)) for run_id in dict.fromkeys(run_ids)]
+    try:
+        runs = [told(workspace.registry.read_candidate(run_id)) for run_id in dict.fromkeys(run_ids)]
+    except GenomicPlatformError as error:
+        return [_failed(project, str(error))]
     job = {"project": project, "program": program, "folder": str(workspace.root), "runs": runs}
     said = _run([sys.executable, "-m", __spec__.name], json.dumps(job), mirror_environment(workspace.root / FOLDER))
     return [_failed(project, f"{said}; repair: genomic-platform run DIR --force, once it works, sends "

@@ -44,7 +44,7 @@ def test_a_changed_program_is_said(programme: Path, capsys: pytest.CaptureFixtur
         for command in ("run", "status"):
             answer = call(capsys, command, programme)
             assert answer.code == 0
-            said = "program.toml has changed since seasons 2019, 2020 were published; `run --force` replays"
+            said = "program.toml has changed since seasons 2019, 2020 were published; `run --replay` makes the seasons"
             assert answer.said(said) == 1
     finally:
         path.write_text(text)

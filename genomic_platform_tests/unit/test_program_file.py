@@ -32,9 +32,9 @@ def test_defaults(tmp_path: Path) -> None:
 
 def test_budget_of_searches(tmp_path: Path) -> None:
     plain = read_program(write(tmp_path, GOOD))
-    assert (plain.search_budget.trials, plain.search_budget.minutes) == (20, 10.0)
+    assert (plain.file.search_budget.trials, plain.file.search_budget.minutes) == (20, 10.0)
     asked = read_program(write(tmp_path, f"{GOOD}[search]\ntrials = 40\nminutes = inf\n"))
-    assert (asked.search_budget.trials, asked.search_budget.minutes) == (40, float("inf"))
+    assert (asked.file.search_budget.trials, asked.file.search_budget.minutes) == (40, float("inf"))
     assert asked.settings_digest("search") != plain.settings_digest("search") == plain.settings_digest()
 
 

@@ -292,7 +292,7 @@ def test_without_optuna_the_extra_is_named(known: TrainingSet, monkeypatch: pyte
 def test_evaluated_beside_what_it_searches(known: TrainingSet) -> None:
     means = known.means.select(
         "line_id", "trait", "mean", season=pl.lit("2010"), environment=pl.lit("a"), location=pl.lit("a"),
-        centred=pl.col("mean") - pl.col("mean").mean().over("trait"), error_variance=pl.lit(None, pl.Float64),
+        centred=pl.col("mean") - pl.col("mean").mean().over("trait"), standard_error=pl.lit(None, pl.Float64),
         n_records=pl.lit(1))
     found = predictions(known.genotypes, means, recipes=[THINNED, SEARCH + THINNED], means="centred", weights="none",
                         traits=["height"], replicates=1, budget=Budget(1, float("inf")))

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genomic_platform.errors import InputError, ProgramError
+from genomic_platform.errors import ProgramError
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.arc_cosine import ArcCosine
@@ -205,7 +205,3 @@ def test_what_cannot_be_done_is_said(learnt: TrainingSet) -> None:
             Stacked(members=members)
     with pytest.raises(ProgramError, match="recipe 'nothing': expected one of"):
         Stacked(members=("genomic_blup", "nothing")).fit(learnt)
-    wrong = replace(learnt, means=learnt.means.with_columns(
-        mean=pl.when(pl.col("line_id") == "line003").then(float("nan")).otherwise("mean")))
-    with pytest.raises(InputError, match="additive of line003 is nan; expected a number"):
-        QUICK.fit(wrong)

@@ -97,7 +97,7 @@ def model_comparison(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
     before = season.read("model_comparison", season.previous) if season.previous else MODEL_COMPARISON.empty()
     known = season.known(*season.candidates)
     first = season.first_met(known.means)
-    recipes = {r: load_recipe(r, season.program.search_budget) for r in season.candidates}
+    recipes = {r: load_recipe(r, season.program.file.search_budget) for r in season.candidates}
     held_out = fold_predictions(replace(known, means=known.means.filter(pl.col("trait").is_in(first))), recipes,
                                 replicates=FOLD_REPLICATES) if first else None
     folds = MODEL_COMPARISON.empty() if held_out is None else score_folds(held_out, season.label)

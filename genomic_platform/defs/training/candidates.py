@@ -49,12 +49,14 @@ def _step(recipe: str) -> Step:
         known = season.known(recipe)
         with candidate_run(season, recipe, known) as log:
             candidate = fit_candidate(recipe, known, season.program.file.seed, season.units, season.device,
-                                      season.checkpoint, season.program.search_budget)
+                                      season.checkpoint, season.program.file.search_budget)
             log(candidate)
         season.note(without_values(recipe, candidate.model))
         return candidate
 
-    return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt_from([recipe]),
+    learnt = learnt_from([recipe])
+    return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt,
+                history=tuple(asset for asset in learnt if asset == "line_means"),
                 settings=("units", "search") if recipe.startswith(SEARCH) else ("units",), describe=_describe(recipe))
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from genomic_platform.errors import InputError, Problem
 from genomic_platform.genotypes import device as torch_engine
 from genomic_platform.genotypes.kinship import codings
 from genomic_platform.genotypes.kinship.cross_product import cross_product, line_sums, self_product
@@ -80,7 +81,8 @@ def relationship(table: GenotypeTable, kind: Kind = "vanraden1", frequencies_M: 
 
     Raises
     ------
-    ValueError : no marker varies, the frequencies do not fit the markers, or int8 is asked for another kind.
+    InputError : no marker varies.
+    ValueError : the frequencies do not fit the markers, or int8 is asked for another kind.
     """
     p_M = _frequencies(table, frequencies_M)
     if kind not in get_args(Kind) or engine not in get_args(Engine):
@@ -185,7 +187,8 @@ def _scale(kind: Kind, p_M: np.ndarray) -> float:
     scale = {"vanraden2": np.count_nonzero(variance_M), "yang": np.count_nonzero(variance_M),
              "dominance": np.sum(variance_M**2)}.get(kind, np.sum(variance_M))
     if scale <= 0:
-        raise ValueError("no marker varies: a relationship needs at least one polymorphic marker")
+        raise InputError([Problem("genotypes", "at least one marker that varies", "none", "add polymorphic markers, or "
+                                  "check that the calls are those of these lines", field="relationship")])
     return float(scale)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.markers import panel_frequencies
 from genomic_platform.models.networks.inputs import Inputs, MarkerInputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
@@ -38,7 +39,7 @@ class ConvolutionalNetwork(NetworkRecipe):
     """θ of the kernel a window's features start from, in mean squared distances of panel lines within the window."""
 
     name: ClassVar[str] = "convolutional_network"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = f"1, {GenomicBlup.code_version}"
     space: ClassVar[Mapping[str, Range]] = {
         **NetworkRecipe.space, "features": Whole(4, 32, log=True), "bandwidth": Real(0.1, 5.0, log=True),
         "window": Whole(16, 256, log=True)}

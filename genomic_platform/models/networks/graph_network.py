@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.networks.inputs import Inputs, NeighbourInputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
 from genomic_platform.models.search.space import Choice, Range, Real, Whole
@@ -35,7 +36,7 @@ class GraphNetwork(NetworkRecipe):
     `marker_network`'s, since neighbourhood means add to the distance."""
 
     name: ClassVar[str] = "graph_network"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = f"1, {GenomicBlup.code_version}"
     space: ClassVar[Mapping[str, Range]] = {
         **NetworkRecipe.space, "features": Choice((128, 256, 512, 1024)), "bandwidth": Real(0.1, 5.0, log=True),
         "neighbours": Whole(3, 30, log=True)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.networks.inputs import Inputs, line_inputs, saved_line_inputs
 from genomic_platform.models.networks.recipe import NetworkRecipe
 from genomic_platform.models.search.space import Choice, Range, Real
@@ -34,7 +35,7 @@ class MarkerNetwork(NetworkRecipe):
     eigendecomposition takes 9 P³ operations."""
 
     name: ClassVar[str] = "marker_network"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = f"1, {GenomicBlup.code_version}"
     space: ClassVar[Mapping[str, Range]] = {
         **NetworkRecipe.space, "features": Choice((128, 256, 512, 1024)), "bandwidth": Real(0.1, 5.0, log=True)}
 

@@ -52,7 +52,7 @@ class ReactionNormNetwork:
     """Of line means in environments, as of `reaction_norm`."""
 
     name: ClassVar[str] = "reaction_norm_network"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = f"1, {ReactionNormRecipe.code_version}"
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> Self:

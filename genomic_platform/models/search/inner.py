@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.genotypes.population.clusters import relationship_clusters
 from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.models.folds import fold_members
 from genomic_platform.models.protocol import Model, TrainingSet
@@ -60,8 +61,6 @@ def kin_groups(training_set: TrainingSet, lines: Sequence[str], n_folds: int) ->
     if training_set.families is not None:
         number = {line: training_set.families.get(line) or f"\t{line}" for line in lines}
     else:
-        from genomic_platform.drift.families import relationship_clusters
-
         assert training_set.relationship_NN is not None
         place = {line: row for row, line in enumerate(training_set.genotypes.lines)}
         at = [place[line] for line in lines]

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import ProgramError
-from genomic_platform.models.genomic_blup import FittedGenomicBlup
+from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.threads import threads_for
 from genomic_platform.models.trait_fit import TraitFit
@@ -53,7 +53,7 @@ class BoostedTrees:
     """How trees are grown."""
 
     name: ClassVar[str] = "boosted_trees"
-    code_version: ClassVar[str] = "1"
+    code_version: ClassVar[str] = f"1, {GenomicBlup.code_version}"
 
     def __post_init__(self) -> None:
         wrong = [f"{name} is {getattr(self, name)}; expected at least {least}" for name, least in
@@ -135,4 +135,4 @@ class _Found(NamedTuple):
     @classmethod
     def nothing(cls, fit: TraitFit, said: Summary, n_markers: int, why: str) -> _Found:
         return cls(TraitTrees.none(fit.intercept), AverageEffects(np.zeros(n_markers), 0.0, 0), 0.0,
-                   recalibrated(said, UNKNOWN, 0.0) | {"trees": why})
+                   recalibrated(said, UNKNOWN, 0.0) | {"trees": why, "status": why if fit.fitted else said["status"]})

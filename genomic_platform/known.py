@@ -24,7 +24,7 @@ EVERYTHING = (*_BASIS, *_BESIDES.values())
 
 
 def learnt_from(recipes: Iterable[str]) -> tuple[str, ...]:
-    """Assets that models of these recipes learn from, of the season; of `line_means` all earlier seasons as well.
+    """Assets that models of these recipes learn from, of the season.
 
     A built-in recipe is given what it declares, so that no other edit makes it stale; one's own, everything. A search
     of settings folds by families besides.
@@ -33,6 +33,11 @@ def learnt_from(recipes: Iterable[str]) -> tuple[str, ...]:
               for besides in (RECIPES[name].learns if name in RECIPES else _BESIDES)}
     wanted |= {"families"} if any(recipe.startswith(SEARCH) for recipe in recipes) else set()
     return (*_BASIS, *(asset for besides, asset in _BESIDES.items() if besides in wanted))
+
+
+def learnt_before(recipes: Iterable[str]) -> tuple[str, ...]:
+    """Those of `learnt_from` that are read of all earlier seasons too."""
+    return tuple(asset for asset in learnt_from(recipes) if asset == "line_means")
 
 
 def known_at(assets: AssetStore, season: str, recipes: Sequence[str]) -> TrainingSet:

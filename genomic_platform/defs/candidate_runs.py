@@ -67,14 +67,15 @@ def log_scores(season: Season, comparison: pl.DataFrame, held_out: pl.DataFrame 
         if held_out is not None:
             folds = held_out.filter(pl.col("recipe") == recipe)
             points += told.fold_points(folds)
-            pages[told.FOLDS_PAGE] = told.folds_page(f"{season.program.name} {season.label}: {recipe}", folds)
+            pages[told.FOLDS_PAGE] = told.folds_page(f"{season.program.name} {season.label}: {recipe}", folds,
+                                                     season.units)
         runs += _add(season, season.run_of(recipe), points, pages)
         if recipe in published and season.previous:
             title = f"{season.program.name} {season.previous}: {recipe}"
             pairs = predicted_and_observed(published[recipe].values, observed)
             points = list(told.score_points(own.filter(pl.col("scheme") == "forward"), step))
             runs += _add(season, season.first_run_of(recipe, season.previous), points,
-                         {told.FORWARD_PAGE: told.forward_page(title, pairs, season.label)})
+                         {told.FORWARD_PAGE: told.forward_page(title, pairs, season.label, season.units)})
     season.note(mirror(season.workspace, season.program.name, runs))
 
 

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import polars as pl
 
-from genomic_platform.errors import InputError, Notice, Problem, ProgramError
+from genomic_platform.errors import InputError, Notice, Problem
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.circumstances import circumstances
 from genomic_platform.models.line_model import RUN
 from genomic_platform.models.metering import Meter
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.provenance import Provenance
-from genomic_platform.models.recipes import faults_named, load_fitted, load_recipe
+from genomic_platform.models.recipes import load_fitted, load_recipe
 from genomic_platform.models.search.budget import Budget
+from genomic_platform.models.soundness import faults_named, sound_values
 from genomic_platform.schemas.predictions import VALUES
 
-#: What a model's summary says of every trait.
-NEEDED = ("status", "n_train", "genetic_sd")
 PROVENANCE, COST = "provenance.json", "cost.json"
 _UNKNOWN = Problem("model", "a record of what it was trained on", "none: it was saved by an earlier version",
                    "run the seasons again: genomic-platform run DIR --force", field=PROVENANCE)
@@ -34,36 +33,17 @@ def fit_candidate(recipe: str, known: TrainingSet, seed: int, units: Mapping[str
     Parameters
     ----------
     units : of the traits, kept with the model. budget : of a search of settings (recipes `search:NAME`).
-    """
-    meter = Meter()
-    with faults_named(recipe):
-        model = load_recipe(recipe, budget).fit(known, seed=seed, device=device, checkpoint=checkpoint)
-        values = _sound(recipe, known, model, model.predict(known.genotypes, known.environment_features))
-    return FittedCandidate(model, values, Provenance.of(recipe, known, units), meter.cost())
-
-
-def _sound(recipe: str, known: TrainingSet, model: FittedModel, values: pl.DataFrame) -> pl.DataFrame:
-    """The values, if the model says what the platform needs of it; a recipe of one's own may not.
 
     Raises
     ------
-    ProgramError : a summary or values that are not as `protocol` has them; everything that is wrong is named.
+    ProgramError : the recipe cannot be loaded, fails, or does not follow the protocol.
     """
-    said = model.summary()
-    faults = [f"summary() of {trait} lacks {', '.join(missing)}" for trait in known.traits
-              if (missing := [name for name in NEEDED if name not in said.get(trait, {})])]
-    faults += [f"summary() of {trait} has genetic_sd {row['genetic_sd']}, expected a number from 0"
-               for trait, row in said.items() if not 0 <= float(row.get("genetic_sd", 0.0)) < float("inf")]
-    faults += [f"values: {fault}" for fault in VALUES.faults(values)]
-    if not faults:
-        pairs = values.filter(pl.col("environment").is_null()).select("line_id", "trait").n_unique()
-        wanted = known.genotypes.n_lines * len(known.traits)
-        faults = [f"values of {pairs} lines × traits, expected {wanted}: every line of the panel and trait of the "
-                  "training set"] if pairs != wanted else []
-    if faults:
-        raise ProgramError(f"recipe '{recipe}': {'; '.join(faults)}; repair: follow the protocol in "
-                           "genomic_platform/models/protocol.py")
-    return values
+    meter = Meter()
+    own = load_recipe(recipe, budget)
+    with faults_named(own):
+        model = own.fit(known, seed=seed, device=device, checkpoint=checkpoint)
+        values = sound_values(own, known, model, known.environment_features)
+    return FittedCandidate(model, values, Provenance.of(recipe, known, units), meter.cost())
 
 
 def without_values(recipe: str, model: FittedModel) -> list[Notice]:

@@ -12,11 +12,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
-from genomic_platform.errors import ProgramError
 from genomic_platform.models.folds import fold_members
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.scores import correlation
-from genomic_platform.schemas.predictions import VALUES
+from genomic_platform.models.soundness import faults_named, sound_values
 
 
 @runtime_checkable
@@ -35,10 +34,8 @@ def panel_values(recipe: Model, training_set: TrainingSet, environments: pl.Data
     """
     if isinstance(recipe, QuickValues):
         return recipe.fit_values(training_set).with_columns(environment=pl.lit(None, dtype=pl.String))
-    values = recipe.fit(training_set).predict(training_set.genotypes, environments)
-    if faults := VALUES.faults(values):
-        raise ProgramError(f"recipe '{recipe.name}': values: {'; '.join(faults)}; repair: follow the protocol in "
-                           "genomic_platform/models/protocol.py")
+    with faults_named(recipe):
+        values = sound_values(recipe, training_set, recipe.fit(training_set), environments)
     intercept = (training_set.means.filter("genotyped").group_by("trait").agg(pl.col("mean").mean().alias("intercept")))
     return (values.join(intercept, on="trait")
             .select("line_id", "trait", "environment", "breeding_value", "genotypic_value", "intercept"))

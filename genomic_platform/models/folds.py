@@ -14,6 +14,8 @@ from genomic_platform.errors import InputError, Problem, ProgramError, counted
 
 FOLDS = 5
 SEED = 1000
+#: Fewer training lines than this many for each inner fold leave too few to judge settings or a branch by.
+LINES_PER_FOLD = 8
 
 
 def random_folds(lines: Iterable[str], replicate: int, *, n_folds: int = FOLDS, seed: int = SEED,
@@ -47,6 +49,19 @@ def _divided(ids: list[str], n_folds: int, seed: int, clones: Iterable[Collectio
         members = sorted(line for line in group if line in folds)
         folds.update(dict.fromkeys(members, folds[members[0]] if members else 0))
     return dict(sorted(folds.items()))
+
+
+def grouped_folds(groups: Sequence[Collection[str]], n_folds: int, seed: int) -> dict[str, int]:
+    """Fold 0 … `n_folds` − 1 of every line, groups whole: the largest first, equal ones in random order, each to the
+    fold with the fewest lines."""
+    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
+    folds: dict[str, int] = {}
+    sizes = np.zeros(n_folds, dtype=np.int64)
+    for group in sorted((groups[g] for g in order), key=len, reverse=True):
+        fold = int(sizes.argmin())
+        sizes[fold] += len(group)
+        folds.update(dict.fromkeys(group, fold))
+    return folds
 
 
 def published_folds(table: pl.DataFrame, file: str = "folds") -> dict[str, str]:

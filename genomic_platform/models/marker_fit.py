@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import markers
@@ -85,6 +86,23 @@ def fitted_marker_model(recipe: str, code_version: str, settings: dict[str, str]
         panel=markers.PanelMarkers.of(panel), lines=panel.lines, frequencies_M=frequencies_M, scale=scale,
         fits=tuple(fits), effects_MT=np.stack(effects, axis=1), draws_TSM=np.stack(draws),
         trained_PT=np.stack(trained, axis=1), panel_values_4PT=np.stack(values, axis=2), summaries=summaries)
+
+
+def values_alone(panel: GenotypeTable, frequencies_M: np.ndarray, found: Iterable[TraitEffects]) -> pl.DataFrame:
+    """The panel's values without reliabilities, for cross-validation (`QuickValues`).
+
+    Returns
+    -------
+    line_id, trait, breeding_value, genotypic_value (deviations), intercept (the estimated mean on the scale of the
+    training means).
+    """
+    parts = []
+    for e in found:
+        breeding_P = markers.line_sums(panel, frequencies_M, e.effect_M[:, None])[:, 0]
+        parts.append(pl.DataFrame({
+            "line_id": panel.lines, "trait": [e.data.trait] * panel.n_lines, "breeding_value": breeding_P,
+            "genotypic_value": genotypic_values(e, breeding_P), "intercept": np.full(panel.n_lines, e.intercept)}))
+    return pl.concat(parts)
 
 
 def panel_values(e: TraitEffects, panel: GenotypeTable, frequencies_M: np.ndarray, own_P: np.ndarray) -> np.ndarray:

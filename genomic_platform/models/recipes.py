@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -116,20 +114,6 @@ def _made(recipe: type, name: str) -> Model:
     except Exception as error:
         raise ProgramError(f"recipe '{name}' cannot be made without arguments ({type(error).__name__}: {error}); give "
                            "every setting of the class a default") from error
-
-
-@contextmanager
-def faults_named(name: str) -> Iterator[None]:
-    """What a recipe of a programme's own raises, with whose fault it is. Built-in recipes' own errors pass."""
-    try:
-        yield
-    except GenomicPlatformError:
-        raise
-    except Exception as error:
-        if name.removeprefix(SEARCH) in RECIPES:
-            raise
-        raise ProgramError(f"recipe '{name}' failed: {type(error).__name__}: {error}; correct the class: --debug shows "
-                           "where") from error
 
 
 def load_fitted(folder: Path) -> FittedModel:

@@ -18,8 +18,8 @@ from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.blup import line_values, solve
+from genomic_platform.models.folds import LINES_PER_FOLD, grouped_folds
 from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
-from genomic_platform.models.networks.inner_folds import LINES_PER_FOLD
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.trait_fit import TraitFit, record_weights
 
@@ -139,22 +139,14 @@ def _division(lines: list[str], copy_of: Mapping[str, str], families: Mapping[st
     """Fold of every line; None where fewer than `n_folds` of them differ."""
     copies = [copy_of.get(line, line) for line in lines]
     named = [families.get(line) for line in copies]
-    if len({name for name in named if name}) >= n_folds:
-        return balanced_folds([("family", name) if name else ("line", copy)
-                               for name, copy in zip(named, copies, strict=True)], n_folds, seed)
-    return balanced_folds([("line", copy) for copy in copies], n_folds, seed) if len(set(copies)) >= n_folds else None
-
-
-def balanced_folds(groups: list[tuple[str, str]], n_folds: int, seed: int) -> np.ndarray:
-    """Fold of every line, groups whole: in random order, the largest first, each to the fold with the fewest lines."""
-    number_N = np.unique([f"{kind}\t{name}" for kind, name in groups], return_inverse=True)[1]
-    size_G = np.bincount(number_N)
-    order_G = np.random.default_rng(seed).permutation(len(size_G))
-    fold_G, lines_K = np.zeros(len(size_G), dtype=np.int64), np.zeros(n_folds, dtype=np.int64)
-    for group in order_G[np.argsort(-size_G[order_G], kind="stable")]:
-        fold_G[group] = lines_K.argmin()
-        lines_K[fold_G[group]] += size_G[group]
-    return fold_G[number_N]
+    by_family = len({name for name in named if name}) >= n_folds
+    if not by_family and len(set(copies)) < n_folds:
+        return None
+    groups: dict[tuple[str, str], list[str]] = {}
+    for line, name, copy in zip(lines, named, copies, strict=True):
+        groups.setdefault(("family", name) if by_family and name else ("line", copy), []).append(line)
+    folds = grouped_folds([groups[key] for key in sorted(groups)], n_folds, seed)
+    return np.array([folds[line] for line in lines])
 
 
 def _inner_trait(fit: TraitFit, relationship_PP: np.ndarray, fold_N: np.ndarray, n_folds: int) -> InnerTrait:

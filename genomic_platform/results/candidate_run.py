@@ -26,7 +26,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:66rem;margin:1.5rem auto;
 padding:0 1.25rem}h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:1.8rem 0 .6rem}
 .sub{color:var(--soft);margin:.2rem 0 1rem}
-.figures{display:grid;gap:2rem 2.2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr))}
+.figures{display:grid;gap:2rem 2.2rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr))}
 """
 
 
@@ -74,31 +74,32 @@ def fit_page(title: str, candidate: FittedCandidate, units: Mapping[str, str]) -
     for (trait,), own in values.group_by("trait", maintain_order=True):
         parts = [(name, word, own.filter(pl.col("phenotyped") == tried)) for name, word, tried in
                  (("a", "with a record", True), ("b", "without", False))]
-        unit = f" ({units[str(trait)]})" if units.get(str(trait)) else ""
         sections.append((str(trait), [
-            _histogram("Genotypic value", parts, "genotypic_value", f"deviation from the average line{unit}"),
+            _histogram("Genotypic value", parts, "genotypic_value",
+                       f"deviation from the average line{_unit(units, trait)}"),
             _histogram("Its reliability", parts, "genotypic_value_reliability", "reliability", (0.0, 1.0))]))
     return _page(title, f"Values of {counted(values['line_id'].n_unique(), 'line')}.", sections)
 
 
-def folds_page(title: str, predictions: pl.DataFrame) -> str:
+def folds_page(title: str, predictions: pl.DataFrame, units: Mapping[str, str]) -> str:
     """Each line's mean against its prediction from the other folds (columns as of `cross_validate`, one recipe)."""
     sections = []
     for (trait,), own in predictions.group_by("trait", maintain_order=True):
         r = [x for x in fold_abilities(own)["r"] if x is not None]
         said = f"r within folds: mean {np.mean(r):.3f}, {min(r):.3f} to {max(r):.3f}." if r else ""
-        sections.append((str(trait), [_scatter("Predicted from the other folds", {"a": ("line", own)}, said)]))
+        sections.append((str(trait), [_scatter("Predicted from the other folds", {"a": ("line", own)}, said,
+                                               _unit(units, trait))]))
     return _page(title, "Lines left out in turn, a fifth at a time, inside the training set.", sections)
 
 
-def forward_page(title: str, pairs: pl.DataFrame, season: str) -> str:
+def forward_page(title: str, pairs: pl.DataFrame, season: str, units: Mapping[str, str]) -> str:
     """A season's harvest against what had been predicted (columns trait, predicted, observed, known)."""
     sections = []
     for (trait,), own in pairs.group_by("trait", maintain_order=True):
         r = correlation(own["predicted"].to_numpy(), own["observed"].to_numpy())
         groups = {"a": ("known", own.filter("known")), "b": ("new", own.filter(~pl.col("known")))}
         said = f"r = {r:.3f} over {counted(own.height, 'line')}." if r is not None else ""
-        sections.append((str(trait), [_scatter(f"Harvest of season {season}", groups, said)]))
+        sections.append((str(trait), [_scatter(f"Harvest of season {season}", groups, said, _unit(units, trait))]))
     return _page(title, f"Predicted before season {season} and harvested in it.", sections)
 
 
@@ -112,7 +113,12 @@ def _histogram(title: str, parts: Sequence[tuple[str, str, pl.DataFrame]], colum
     return svg.histogram(title, groups, low, high, (label, "lines"))
 
 
-def _scatter(title: str, groups: Mapping[str, tuple[str, pl.DataFrame]], caption: str) -> str:
+def _unit(units: Mapping[str, str], trait: object) -> str:
+    """Of an axis, in brackets; "" for a trait without."""
+    return f" ({units[str(trait)]})" if units.get(str(trait)) else ""
+
+
+def _scatter(title: str, groups: Mapping[str, tuple[str, pl.DataFrame]], caption: str, unit: str) -> str:
     drawn = {name: (word, own.gather_every(-(-own.height // _MOST_POINTS))) for name, (word, own) in groups.items()
              if own.height}
     every = pl.concat([own.select("predicted", "observed") for _, own in drawn.values()])
@@ -121,7 +127,8 @@ def _scatter(title: str, groups: Mapping[str, tuple[str, pl.DataFrame]], caption
     marks = "".join(svg.dots(name, x(own["predicted"].to_numpy()), y(own["observed"].to_numpy()))
                     for name, (_, own) in drawn.items())
     key = {name: word for name, (word, _) in drawn.items()}
-    return svg.figure(title, marks, x, y, ("predicted", "observed"), caption, key if len(key) > 1 else None)
+    return svg.figure(title, marks, x, y, (f"predicted{unit}", f"observed{unit}"), caption,
+                      key if len(key) > 1 else None)
 
 
 def _page(title: str, sub: str, sections: Sequence[tuple[str, Sequence[str]]]) -> str:

@@ -16,7 +16,7 @@ import pytest
 from genomic_platform.errors import MissingExtra, ProgramError
 from genomic_platform.models.cross_validation import cross_validate, panel_values
 from genomic_platform.models.evaluate import predictions
-from genomic_platform.models.folds import random_folds
+from genomic_platform.models.folds import grouped_folds, random_folds
 from genomic_platform.models.networks.convolutional_network import ConvolutionalNetwork
 from genomic_platform.models.networks.marker_network import MarkerNetwork
 from genomic_platform.models.networks.settings import Training
@@ -24,7 +24,7 @@ from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.recipes import RECIPES, SEARCH, load_fitted, load_recipe, parameters_digest
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.models.search.fitted import FittedSearch
-from genomic_platform.models.search.inner import grouped_folds, inner_folds, kin_groups
+from genomic_platform.models.search.inner import inner_folds, kin_groups
 from genomic_platform.models.search.recipe import SearchedRecipe
 from genomic_platform.models.search.space import Choice, Range, Real, own_settings, with_settings
 from genomic_platform.models.search.trials import COMPLETE, FIRST_FOLDS, PRUNED, STARTUP

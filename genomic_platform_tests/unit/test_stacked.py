@@ -14,12 +14,13 @@ from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.arc_cosine import ArcCosine
 from genomic_platform.models.fitted_stack import FittedStack, effects_of
+from genomic_platform.models.folds import grouped_folds
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.protocol import FittedModel, TrainingSet
 from genomic_platform.models.recipes import load_fitted, parameters_digest
 from genomic_platform.models.stacked import Stacked, held_out_predictions, stacking_weights
-from genomic_platform.models.yardstick import balanced_folds, calibrated, inner_traits, yardstick
+from genomic_platform.models.yardstick import calibrated, inner_traits, yardstick
 from genomic_platform.schemas.predictions import MARKER_EFFECTS, VALUES
 from genomic_platform_tests.support.panels import made_panel, made_values, training_set
 
@@ -181,8 +182,8 @@ def test_families_stay_whole_where_there_are_enough() -> None:
     assert sorted(np.bincount(fold_N)) == [10, 20, 20, 20]
     one_N = inner_traits(wide, k_PP, additive.fits, dict.fromkeys(wide.lines, "only"), 4, 0)[0].fold_N
     assert sorted(np.bincount(one_N)) == [17, 17, 18, 18]
-    groups = [("family", "big")] * 6 + [("line", f"{i}") for i in range(6)]
-    assert sorted(np.bincount(balanced_folds(groups, 2, 0))) == [6, 6]
+    folds = grouped_folds([[f"big{i}" for i in range(6)], *([f"{i}"] for i in range(6))], 2, 0)
+    assert sorted(np.bincount(list(folds.values()))) == [6, 6]
 
 
 def test_repeated_saved_and_read_back_is_the_same(panel: GenotypeTable, learnt: TrainingSet, fitted: FittedStack,

@@ -12,7 +12,7 @@ from genomic_platform.defs.season import Season
 from genomic_platform.defs.season_asset import season_asset
 from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.known import EVERYTHING, learnt_from
+from genomic_platform.known import EVERYTHING, learnt_before, learnt_from
 from genomic_platform.models.comparison import fold_predictions, score_folds
 from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
@@ -90,7 +90,7 @@ def _describe_comparison(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 
 @season_asset(group="training", code_version="3", settings=("candidates", "line_means", "search"),
               reads=lambda program: (*program.candidates, *learnt_from(program.candidates)),
-              history=lambda program: ("model_comparison", *program.candidates),
+              history=lambda program: ("model_comparison", *program.candidates, *learnt_before(program.candidates)),
               after=(*CANDIDATE_ASSETS, *EVERYTHING, "recipe_differences"), describe=_describe_comparison)
 def model_comparison(season: Season, line_means: pl.DataFrame) -> pl.DataFrame:
     """Recipes side by side: on folds inside a trait's first training set, then on every season they had not seen."""

@@ -20,7 +20,7 @@ from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.season import Season, open_season
 from genomic_platform.defs.season_asset import OWNERS, Step, column_schema, guarded
 from genomic_platform.executors.leases import CANDIDATE_TAG, DeviceRequest
-from genomic_platform.known import EVERYTHING, learnt_from
+from genomic_platform.known import EVERYTHING, learnt_before, learnt_from
 from genomic_platform.models.candidate import FittedCandidate, fit_candidate, without_values
 from genomic_platform.models.recipes import RECIPES, SEARCH, load_recipe
 from genomic_platform.program import FieldSeason, ProgramFile
@@ -28,9 +28,10 @@ from genomic_platform.results import plots
 from genomic_platform.schemas.predictions import VALUES
 from genomic_platform.stores.assets import RELEASE
 
-#: All candidates that are no built-in recipe: a programme's own classes.
+#: All candidates that are no built-in recipe by name: a programme's own classes, and searches of settings.
 FURTHER = "further_candidates"
 CANDIDATE_ASSETS = (*RECIPES, FURTHER)
+
 
 def _describe(recipe: str) -> Any:
     def describe(season: Season, candidate: FittedCandidate) -> Mapping[str, Any]:
@@ -54,9 +55,8 @@ def _step(recipe: str) -> Step:
         season.note(without_values(recipe, candidate.model))
         return candidate
 
-    learnt = learnt_from([recipe])
-    return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt,
-                history=tuple(asset for asset in learnt if asset == "line_means"),
+    return Step(recipe, fit, f"4.{load_recipe(recipe).code_version}", reads=learnt_from([recipe]),
+                history=learnt_before([recipe]),
                 settings=("units", "search") if recipe.startswith(SEARCH) else ("units",), describe=_describe(recipe))
 
 
@@ -104,9 +104,9 @@ def _built_in(recipe: str) -> dg.AssetsDefinition:
 
 candidate_assets = [
     *map(_built_in, RECIPES),
-    _asset(FURTHER, "A programme's own recipes (`package.module:Class` in program.toml), each fitted on everything "
-           "known, with values of all known lines, and stored under its own name.", EVERYTHING,
-           lambda context, values: _fit_further(context)),
+    _asset(FURTHER, "A programme's own recipes (`package.module:Class` in program.toml) and searches of settings "
+           "(`search:NAME`), each fitted on everything known, with values of all known lines, and stored under its "
+           "name.", EVERYTHING, lambda context, values: _fit_further(context)),
 ]
 
 

@@ -20,7 +20,7 @@ from genomic_platform.models.bayes import gibbs, priors
 from genomic_platform.models.bayes.diagnostics import effective_size, r_hat
 from genomic_platform.models.bayes.priors import Expectation, Prior
 from genomic_platform.models.blup import VarianceComponents
-from genomic_platform.models.marker_fit import TraitEffects, fitted_marker_model, genotypic_values, marker_scale
+from genomic_platform.models.marker_fit import TraitEffects, fitted_marker_model, marker_scale, values_alone
 from genomic_platform.models.marker_model import FittedMarkerModel
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.search.space import Range, Real
@@ -77,22 +77,10 @@ class BayesRecipe(ABC):
                                    self._effects(training_set, frequencies_M, seed))
 
     def fit_values(self, training_set: TrainingSet, seed: int = 0) -> pl.DataFrame:
-        """The same chains, and of them the panel's values alone, for cross-validation.
-
-        Returns
-        -------
-        line_id, trait, breeding_value, genotypic_value (deviations as in `fit`), intercept (the estimated mean on the
-        scale of the training means).
-        """
-        panel = training_set.genotypes
-        frequencies_M = markers.panel_frequencies(panel)
-        parts = []
-        for e in self._effects(training_set, frequencies_M, seed):
-            breeding_P = markers.line_sums(panel, frequencies_M, e.effect_M[:, None])[:, 0]
-            parts.append(pl.DataFrame({
-                "line_id": panel.lines, "trait": [e.data.trait] * panel.n_lines, "breeding_value": breeding_P,
-                "genotypic_value": genotypic_values(e, breeding_P), "intercept": np.full(panel.n_lines, e.intercept)}))
-        return pl.concat(parts)
+        """The same chains, and of them the panel's values alone, for cross-validation: see `values_alone`."""
+        frequencies_M = markers.panel_frequencies(training_set.genotypes)
+        return values_alone(training_set.genotypes, frequencies_M,
+                            self._effects(training_set, frequencies_M, seed))
 
     def _effects(self, training_set: TrainingSet, frequencies_M: np.ndarray, seed: int) -> Iterator[TraitEffects]:
         codes_MP = gibbs.marker_codes(training_set.genotypes, frequencies_M)

@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.genotypes.quality.duplicates import identical_lines
-from genomic_platform.models.folds import random_folds
+from genomic_platform.models.folds import LINES_PER_FOLD, random_folds
 from genomic_platform.models.mixed.reaction_norm import OF_ENVIRONMENTS, ReactionNorm, error_variances
 from genomic_platform.models.mixed.reaction_norm_recipe import FittedReactionNorm
 from genomic_platform.models.mixed.variance import project
-from genomic_platform.models.networks.inner_folds import LINES_PER_FOLD, InnerTargets
+from genomic_platform.models.networks.inner_folds import InnerTargets
 from genomic_platform.models.threads import threads_for
 
 #: With fewer environments, members would learn how lines respond from two.

@@ -15,11 +15,8 @@ import numpy as np
 from genomic_platform.genotypes.quality.duplicates import identical_lines
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.blup import solve
-from genomic_platform.models.folds import random_folds
+from genomic_platform.models.folds import LINES_PER_FOLD, random_folds
 from genomic_platform.models.trait_fit import TraitFit, record_weights
-
-#: Fewer lines of a trait than this many for each inner fold leave too few to judge a branch by.
-LINES_PER_FOLD = 8
 
 
 @dataclass(frozen=True)

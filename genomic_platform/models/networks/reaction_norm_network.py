@@ -57,9 +57,7 @@ class ReactionNormNetwork:
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> Self:
         """The recipe whose `asdict` this is."""
-        training = settings["training"]
-        assert isinstance(training, Mapping)
-        return cls(**{**settings, "training": Training(**training)})
+        return cls(**Training.restored(settings))
 
     def fit(self, training_set: TrainingSet, *, seed: int = 0, device: str = "cpu",
             checkpoint: Path | None = None) -> FittedReactionNetwork:

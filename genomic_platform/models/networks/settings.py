@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from genomic_platform.errors import ProgramError
 
@@ -35,6 +37,11 @@ class Training:
     the host's memory."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints, where a folder for them is given."""
+
+    @staticmethod
+    def restored(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of a recipe, as `asdict` made them, with their `training` as what it was."""
+        return {**settings, "training": Training(**settings["training"])}
 
     def __post_init__(self) -> None:
         wrong = [f"{name} is {getattr(self, name)}; expected at least {least}" for name, least in

@@ -17,12 +17,9 @@ import polars as pl
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.population.clusters import relationship_clusters
 from genomic_platform.genotypes.quality.duplicates import identical_lines
-from genomic_platform.models.folds import fold_members
+from genomic_platform.models.folds import LINES_PER_FOLD, fold_members, grouped_folds
 from genomic_platform.models.protocol import Model, TrainingSet
 from genomic_platform.models.scores import correlation
-
-#: Fewer training lines than this many for each fold leave too few to judge settings by.
-LINES_PER_FOLD = 8
 
 
 @dataclass(frozen=True)
@@ -72,19 +69,6 @@ def kin_groups(training_set: TrainingSet, lines: Sequence[str], n_folds: int) ->
     if len(groups) < n_folds or 2 * max(map(len, groups.values())) > len(lines):
         return [[line] for line in lines]
     return list(groups.values())
-
-
-def grouped_folds(groups: Sequence[list[str]], n_folds: int, seed: int) -> dict[str, int]:
-    """Fold 0 … `n_folds` − 1 of every line: large groups first, equal ones in random order, each to the smallest fold.
-    """
-    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
-    folds: dict[str, int] = {}
-    sizes = np.zeros(n_folds, dtype=np.int64)
-    for group in sorted((groups[g] for g in order), key=len, reverse=True):
-        fold = int(sizes.argmin())
-        sizes[fold] += len(group)
-        folds.update(dict.fromkeys(group, fold))
-    return folds
 
 
 def inner_ability(recipe: Model, fold: InnerFold, *, seed: int, device: str, checkpoint: Path | None) -> float:

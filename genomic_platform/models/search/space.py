@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from genomic_platform.models.protocol import Model
@@ -79,7 +79,7 @@ R = TypeVar("R")
 
 def own_settings(recipe: Searchable) -> dict[str, Setting]:
     """The recipe's values of the settings in its space. Raises AttributeError for one that it does not have."""
-    return {name: reduce(getattr, name.split("."), recipe) for name in recipe.space}  # type: ignore[misc]
+    return {name: attrgetter(name)(recipe) for name in recipe.space}
 
 
 def with_settings(owner: R, settings: Mapping[str, Setting]) -> R:

@@ -26,7 +26,7 @@ from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models import markers
 from genomic_platform.models.blup import VarianceComponents
 from genomic_platform.models.checkpoint import Checkpoint
-from genomic_platform.models.marker_fit import TraitEffects, fitted_marker_model, genotypic_values, marker_scale
+from genomic_platform.models.marker_fit import TraitEffects, fitted_marker_model, marker_scale, values_alone
 from genomic_platform.models.marker_model import FittedMarkerModel
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.threads import threads_for
@@ -91,22 +91,10 @@ class WholeGenomeRidge:
                                    self._effects(training_set, frequencies_M, self.draws, seed, device, checkpoint))
 
     def fit_values(self, training_set: TrainingSet, seed: int = 0) -> pl.DataFrame:
-        """The same without draws, and of it the panel's values alone, for cross-validation.
-
-        Returns
-        -------
-        line_id, trait, breeding_value, genotypic_value (deviations as in `fit`), intercept (the estimated mean on the
-        scale of the training means).
-        """
-        panel = training_set.genotypes
-        frequencies_M = markers.panel_frequencies(panel)
-        parts = []
-        for e in self._effects(training_set, frequencies_M, 0, seed, "cpu", None):
-            breeding_P = markers.line_sums(panel, frequencies_M, e.effect_M[:, None])[:, 0]
-            parts.append(pl.DataFrame({
-                "line_id": panel.lines, "trait": [e.data.trait] * panel.n_lines, "breeding_value": breeding_P,
-                "genotypic_value": genotypic_values(e, breeding_P), "intercept": np.full(panel.n_lines, e.intercept)}))
-        return pl.concat(parts)
+        """The same without draws, and of it the panel's values alone, for cross-validation: see `values_alone`."""
+        frequencies_M = markers.panel_frequencies(training_set.genotypes)
+        return values_alone(training_set.genotypes, frequencies_M,
+                            self._effects(training_set, frequencies_M, 0, seed, "cpu", None))
 
     def _effects(self, training_set: TrainingSet, frequencies_M: np.ndarray, draws: int, seed: int, device: str,
                  checkpoint: Path | None) -> Iterator[TraitEffects]:

@@ -76,7 +76,7 @@ RECIPES: dict[str, BuiltIn] = {
                              "Boosted trees on population structure and chosen markers", ("families",)),
     "stacked": BuiltIn(f"{_HERE}.stacked:Stacked",
                        "Several recipes, weighted by what they predict in folds inside the training lines",
-                       ("families",)),
+                       ("families", "pedigree")),
 }
 
 

@@ -94,7 +94,7 @@ class Stacked:
 
         Raises
         ------
-        What a member raises; InputError : a mean is not a number.
+        What a member raises.
         """
         additive, training_set, weights = self._weighed(training_set, seed)
         members = tuple(load_recipe(name).fit(training_set, seed=seed, device=device) for name in self.members)

@@ -12,11 +12,11 @@ import pytest
 from genomic_platform.genotypes.kinship.pedigree import numerator_relationship, ordered_pedigree
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.kinship.single_step import blended_matrix, tuning
-from genomic_platform.models.cross_validation import cross_validate
+from genomic_platform.models.cross_validation import cross_validate, panel_values
 from genomic_platform.models.genomic_blup import GenomicBlup
 from genomic_platform.models.kernel import Kernel
 from genomic_platform.models.protocol import TrainingSet
-from genomic_platform.models.recipes import load_fitted
+from genomic_platform.models.recipes import load_fitted, load_recipe
 from genomic_platform.models.scores import correlation
 from genomic_platform.schemas.pedigree import PEDIGREE
 from genomic_platform_tests.support.crosses import Programme, made_programme
@@ -134,3 +134,12 @@ def test_held_out_lines_teach_nothing(learnt: TrainingSet) -> None:
     own = pl.col("line_id") == tried[0]
     assert first.filter(own)["predicted"].equals(again.filter(own)["predicted"])
     assert not first.filter(~own)["predicted"].equals(again.filter(~own)["predicted"])
+
+
+@pytest.mark.parametrize("name", ["marker_network", "boosted_trees"])
+def test_recipes_judged_in_inner_folds_learn_from_genotyped_lines_alone(name: str, learnt: TrainingSet) -> None:
+    """Nobody can be left out of a fold who has no genotypes to predict from."""
+    pytest.importorskip({"marker_network": "torch", "boosted_trees": "lightgbm"}[name])
+    assert set(learnt.means["line_id"]) - set(learnt.genotypes.lines)
+    recipe = load_recipe(name)
+    assert panel_values(recipe, learnt).equals(panel_values(recipe, replace(learnt, pedigree=None)))

@@ -18,11 +18,10 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.errors import MissingExtra, NotAvailable
-from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.checkpoint import Checkpoint
 from genomic_platform.models.device_memory import with_smaller_batch
-from genomic_platform.models.genomic_blup import FittedGenomicBlup, GenomicBlup
+from genomic_platform.models.genomic_blup import FittedGenomicBlup
 from genomic_platform.models.networks.fitted import NOT_LEARNT, FittedNetwork
 from genomic_platform.models.networks.inner_folds import CLOSED, Gate, InnerTargets, gate, inner_targets
 from genomic_platform.models.networks.inputs import Inputs
@@ -30,6 +29,7 @@ from genomic_platform.models.networks.settings import Training
 from genomic_platform.models.networks.trained_branch import Branch
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.models.search.space import Range, Real
+from genomic_platform.models.yardstick import yardstick
 
 if TYPE_CHECKING:
     import torch
@@ -92,15 +92,10 @@ class NetworkRecipe(ABC):
         OutOfDeviceMemory : half the batch does not fit the device either.
         """
         where = network_device(device)
-        if training_set.relationship_NN is None:
-            training_set = replace(training_set, relationship_NN=vanraden(training_set.genotypes).matrix_NN)
-        additive = GenomicBlup().fit(training_set)
-        assert isinstance(additive, FittedGenomicBlup)
-        assert training_set.relationship_NN is not None
-        targets = inner_targets(additive.panel, training_set.relationship_NN, additive.fits, self.training.folds, seed)
+        additive, relationship_PP = yardstick(training_set)
+        targets = inner_targets(additive.panel, relationship_PP, additive.fits, self.training.folds, seed)
         if targets is None:
             return FittedNetwork.without_branch(self, additive)
-        relationship_PP = training_set.relationship_NN
         with Checkpoint(checkpoint, self.training.checkpoint_seconds) as place:
             return with_smaller_batch(lambda batch: self._fit_branch(
                 additive, relationship_PP, targets, seed, where, place, replace(self.training, batch=batch)),

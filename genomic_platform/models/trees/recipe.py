@@ -70,7 +70,7 @@ class BoostedTrees:
 
         Raises
         ------
-        MissingExtra : lightgbm is not installed. InputError : a mean is not a number.
+        MissingExtra : lightgbm is not installed.
         """
         trees_package()
         with threads_for(len(set(training_set.means["line_id"]))):

@@ -81,7 +81,7 @@ class WholeGenomeRidge:
 
         Raises
         ------
-        InputError : a mean is not a number. MissingExtra : a card is asked for and torch is not installed.
+        MissingExtra : a card is asked for and torch is not installed.
         NotAvailable : no such device here. OutOfDeviceMemory : the packed calls do not fit the card.
         """
         panel = training_set.genotypes

@@ -244,7 +244,8 @@ class EmbeddedStore:
 
     def _initialise(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        if not (self.root / _LOCK).exists() and any(self.root.iterdir()):
+        # The folder is listed first: another process that is making the store now makes its lock before all else.
+        if any(self.root.iterdir()) and not (self.root / _LOCK).exists():
             raise StoreError(f"{self.root}: expected a store, or an empty folder to make one in, found other files; "
                              "give the store a folder of its own")
         with exclusive(self.root / _LOCK, self._lock_timeout_s):

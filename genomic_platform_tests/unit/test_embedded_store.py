@@ -10,7 +10,9 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,20 @@ def test_a_start_killed_half_way_is_finished_by_the_next(tmp_path: Path) -> None
     (tmp_path / "HEAD").write_text("ref: refs/heads/main\n")
     (tmp_path / "config.lock").touch()
     assert EmbeddedStore(tmp_path).branches() == [MAIN]
+
+
+def test_starts_at_once_make_one_store(tmp_path: Path) -> None:
+    threads, rounds = 4, 100
+    together = threading.Barrier(threads)
+
+    def start(root: Path) -> EmbeddedStore:
+        together.wait(60)
+        return EmbeddedStore(root)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for k in range(rounds):
+            stores = list(pool.map(start, [tmp_path / f"store-{k}"] * threads))
+            assert {len(store.log(MAIN)) for store in stores} == {1}
 
 
 def test_equal_content_is_stored_once_and_read_only(store: EmbeddedStore) -> None:
@@ -125,6 +141,7 @@ def test_corruption_is_named_and_healed_by_writing_again(store: EmbeddedStore) -
 
 FULL = """
 import resource, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from genomic_platform.errors import StoreError
 from genomic_platform.stores.embedded import EmbeddedStore

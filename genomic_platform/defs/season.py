@@ -21,7 +21,7 @@ from genomic_platform.landing.state import season_states
 from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.program import FieldSeason, Program
-from genomic_platform.stores.assets import AssetStore
+from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
@@ -60,8 +60,13 @@ class Season:
         return self.assets.read(asset, season or self.label, codec_of(asset))
 
     def history(self, asset: str, own: pl.DataFrame) -> pl.DataFrame:
-        """The asset's rows of all earlier published seasons, then this season's `own`."""
-        return pl.concat([*(self.read(asset, s) for s in self.earlier), own])
+        """The asset's rows of all earlier published seasons that have it, then this season's `own`."""
+        return pl.concat([*(self.read(asset, s) for s in self.earlier if self.was_published_with(asset, s)), own])
+
+    def was_published_with(self, asset: str, season: str) -> bool:
+        """Whether the season's release at the pinned base has the asset; one made by older code may not."""
+        release = self.assets.record(RELEASE, season)
+        return release is not None and asset in release.inputs
 
     def champion(self, recipe: str, trained_through: str, model_version: str) -> Any:
         """A champion's model as it was decided on, which a replay may have written anew since."""

@@ -58,8 +58,8 @@ class Step:
         for asset, label in [*((a, season.label) for a in (*self.inputs, *reads)),
                              *((a, s) for a in history for s in season.earlier)]:
             record = season.assets.record(asset, label)
-            if record is None and label != season.label and asset in season.candidates:
-                continue  # it came to program.toml since
+            if record is None and label != season.label and not season.was_published_with(asset, label):
+                continue  # the asset, or the candidate in program.toml, is younger than that release
             if record is None:
                 raise NotAvailable(f"{asset} of season {label} does not exist on this run's branch; "
                                    "repair: include it in the run")

@@ -25,8 +25,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.drift import families as fam
-from genomic_platform.drift.families import NEW, REFERENCE, SideStatistics, Units
-from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.drift.families import NEW, REFERENCE, Compared, Mirrored, SideStatistics, Units, p_value
 from genomic_platform.genotypes.population.clusters import KIN, correlations
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import DRIFT_REPORT
@@ -68,27 +67,23 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
     markers : variant_id, frequency_reference, frequency_new, difference (new − reference), suspect; in table order,
         empty for `no_test`.
     """
-    reference, compared = set(reference_lines), set(reference_lines) | set(new_lines)
-    lines = [line for line in genotypes.lines if line in compared]
-    new_N = np.array([line not in reference for line in lines], dtype=bool)
-    counts = {"season": season, "n_new_lines": int(new_N.sum()), "n_reference_lines": int((~new_N).sum())}
-    if not counts["n_new_lines"] or not counts["n_reference_lines"]:
+    sample = fam.compared(genotypes, new_lines=new_lines, reference_lines=reference_lines, families=families,
+                          relationship_NN=relationship_NN)
+    reference = set(reference_lines)
+    n_new, n_reference = (sum(line in side for line in genotypes.lines)
+                          for side in (set(new_lines) - reference, reference))
+    counts = {"season": season, "n_new_lines": n_new, "n_reference_lines": n_reference}
+    if sample is None:
         return _no_test(counts), pl.DataFrame(schema=_MARKERS)
-    table = genotypes if len(lines) == genotypes.n_lines else genotypes.select(lines=lines)
-    if relationship_NN is None:
-        matrix_NN = vanraden(table).matrix_NN
-    else:
-        rows_N = genotypes.line_rows(lines)
-        matrix_NN = relationship_NN[np.ix_(rows_N, rows_N)]
-    correlation_NN = correlations(matrix_NN)
-    units = fam.units_of(fam.family_of_lines(lines, families, new_N, matrix_NN), new_N)
-    sides = fam.side_statistics(table, units)
+    units, new_K = sample.units, sample.new_K
+    sides = fam.side_statistics(genotypes, sample)
     testable = (counts["n_new_lines"] >= MIN_NEW_LINES
                 and min(units.n_new_families, units.n_reference_families) >= MIN_FAMILIES)
     scale = _family_scale(sides)
     far_M, suspect_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
     far_M, suspect_M = far_M & testable, suspect_M & testable
-    permuted = _permute(table, units, sides, suspect_M, scale, permutations, seed) if testable else _Permuted(None, 0)
+    permuted = _permute(genotypes, sample, sides, suspect_M, scale, permutations, seed) if testable \
+        else _Permuted(None, 0)
     figures = {
         **counts,
         "n_families": units.n_new_families,
@@ -96,12 +91,13 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
         "fst": _fst(sides, ~suspect_M),
         "p_value": permuted.p_value,
         "effective_alleles": float(np.mean(sides.alleles[NEW])),
-        "max_relationship_low": int((correlation_NN[np.ix_(new_N, ~new_N)].max(axis=1) < KIN).sum()),
+        "max_relationship_low": int((correlations(sample.matrix_KK)[np.ix_(new_K, ~new_K)].max(axis=1) < KIN).sum()),
         "suspect_markers": int(suspect_M.sum()),
+        "suspects": [genotypes.variants["variant_id"].filter(pl.Series(suspect_M)).to_list()],
     }
     platform = suspect_M.sum() >= MIN_SUSPECTS and 2 * suspect_M.sum() > far_M.sum() > 0 \
         and suspect_M.sum() > permuted.suspects
-    return _decided(figures, units, testable, bool(platform)), _marker_table(table, sides, suspect_M)
+    return _decided(figures, units, testable, bool(platform)), _marker_table(genotypes, sides, suspect_M)
 
 
 def _family_scale(sides: SideStatistics) -> float:
@@ -130,30 +126,21 @@ def _moved(p_ref: np.ndarray, p_new: np.ndarray, scale: float) -> tuple[np.ndarr
         return far, far & (np.abs(p_new + p_ref - 1) <= MIRROR)
 
 
-def _permute(table: GenotypeTable, units: Units, sides: SideStatistics, suspect_M: np.ndarray, scale: float,
+def _permute(genotypes: GenotypeTable, sample: Compared, sides: SideStatistics, suspect_M: np.ndarray, scale: float,
              permutations: int, seed: int) -> _Permuted:
-    new_RU = fam.permuted_sides(units, permutations, seed)
-    factor = 2 / (1 + float(sides.inbreeding.mean()))
-    sums_2R, suspects_R = np.zeros((2, permutations)), np.zeros(permutations)
-    for start, block_mN in table.blocks():
-        p_new, p_ref, n_new, n_ref = fam.permuted_frequencies(block_mN, units, new_RU)
-        clean_m = ~suspect_M[start : start + len(block_mN)]
-        for k, term in enumerate(fam.hudson(p_ref, p_new, factor * n_ref, factor * n_new)):
-            sums_2R[k] += term[:, clean_m].sum(axis=1, dtype=np.float64)
-        suspects_R += _moved(p_ref, p_new, scale)[1].sum(axis=1)
-    observed = _fst(sides, ~suspect_M)
+    found = fam.permuted(genotypes, sample, fam.permuted_sides(sample.units, permutations, seed),
+                         inbreeding=float(sides.inbreeding.mean()), used_M=~suspect_M,
+                         mirrored=Mirrored(MIN_JUMP, (FAR * scale) ** 2, MIRROR))
+    suspects, observed = float(np.quantile(found.mirrored_R, 0.95)), _fst(sides, ~suspect_M)
     if observed is None:
-        return _Permuted(None, float(np.quantile(suspects_R, 0.95)))
-    fst_R = sums_2R[0] / np.maximum(sums_2R[1], 1e-12)
-    p_value = (1 + int((fst_R >= observed - 1e-9).sum())) / (1 + permutations)
-    return _Permuted(p_value, float(np.quantile(suspects_R, 0.95)))
+        return _Permuted(None, suspects)
+    return _Permuted(p_value(observed, found.fst()), suspects)
 
 
 def _fst(sides: SideStatistics, used_M: np.ndarray) -> float | None:
-    numerator, denominator = fam.hudson(*sides.frequency, *sides.alleles)
-    used_M = used_M & np.isfinite(denominator)
-    total = float(denominator[used_M].sum())
-    return float(numerator[used_M].sum()) / total if total > 0 else None
+    numerator_M, denominator_M = fam.observed_terms(sides, used_M)
+    total = float(denominator_M.sum())
+    return float(numerator_M.sum()) / total if total > 0 else None
 
 
 def _marker_table(table: GenotypeTable, sides: SideStatistics, suspect_M: np.ndarray) -> pl.DataFrame:
@@ -167,7 +154,7 @@ def _no_test(counts: dict[str, str | int]) -> pl.DataFrame:
     side = "new" if not counts["n_new_lines"] else "reference"
     return DRIFT_REPORT.conform(pl.DataFrame({
         **counts, "decision": "no_test", "n_families": 0, "mean_shift": None, "fst": None, "p_value": None,
-        "effective_alleles": None, "max_relationship_low": 0, "suspect_markers": 0,
+        "effective_alleles": None, "max_relationship_low": 0, "suspect_markers": 0, "suspects": [[]],
         "message": f"no test: no {side} line has genotypes in season {counts['season']}"}))
 
 

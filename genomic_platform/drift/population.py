@@ -77,12 +77,11 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
         return _no_test(counts), pl.DataFrame(schema=_MARKERS)
     units, new_K = sample.units, sample.new_K
     sides = fam.side_statistics(genotypes, sample)
-    testable = (counts["n_new_lines"] >= MIN_NEW_LINES
-                and min(units.n_new_families, units.n_reference_families) >= MIN_FAMILIES)
+    tested = testable(sample)
     scale = _family_scale(sides)
     far_M, suspect_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
-    far_M, suspect_M = far_M & testable, suspect_M & testable
-    permuted = _permute(genotypes, sample, sides, suspect_M, scale, permutations, seed) if testable \
+    far_M, suspect_M = far_M & tested, suspect_M & tested
+    permuted = _permute(genotypes, sample, sides, suspect_M, scale, permutations, seed) if tested \
         else _Permuted(None, 0)
     figures = {
         **counts,
@@ -97,7 +96,14 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
     }
     platform = suspect_M.sum() >= MIN_SUSPECTS and 2 * suspect_M.sum() > far_M.sum() > 0 \
         and suspect_M.sum() > permuted.suspects
-    return _decided(figures, units, testable, bool(platform)), _marker_table(genotypes, sides, suspect_M)
+    return _decided(figures, units, tested, bool(platform)), _marker_table(genotypes, sides, suspect_M)
+
+
+def testable(sample: Compared) -> bool:
+    """Enough new lines and families for a p-value: step 2 of the rule."""
+    units = sample.units
+    return int(sample.new_K.sum()) >= MIN_NEW_LINES and min(
+        units.n_new_families, units.n_reference_families) >= MIN_FAMILIES
 
 
 def _family_scale(sides: SideStatistics) -> float:
@@ -158,7 +164,7 @@ def _no_test(counts: dict[str, str | int]) -> pl.DataFrame:
         "message": f"no test: no {side} line has genotypes in season {counts['season']}"}))
 
 
-def _decided(figures: dict, units: Units, testable: bool, platform: bool) -> pl.DataFrame:
+def _decided(figures: dict, units: Units, tested: bool, platform: bool) -> pl.DataFrame:
     fst, p_value = figures["fst"], figures["p_value"]
     foreign = figures["max_relationship_low"] >= MIN_FOREIGN * figures["n_new_lines"]
     moved = p_value is not None and fst is not None and p_value <= ALPHA and fst >= MIN_FST
@@ -166,7 +172,7 @@ def _decided(figures: dict, units: Units, testable: bool, platform: bool) -> pl.
              f"{figures['n_reference_lines']} lines in {units.n_reference_families}"
     shift = f"F_ST {fst:.3f}" if fst is not None else "no marker left to compare"
     shift += f", p = {p_value:.3f} over permuted families" if p_value is not None else ""
-    if not testable:
+    if not tested:
         decision, words = "too_few", f"too few to tell ({groups}; needed: {MIN_NEW_LINES} lines and {MIN_FAMILIES} " \
                                      f"families); {shift}"
     elif platform:

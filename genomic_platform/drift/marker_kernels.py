@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from genomic_platform.genotypes.population.ld_kernels import moments, pair_covariance, split, valid_lines
+
 _TWO_BITS = np.uint8(3)
 
 
@@ -125,3 +127,33 @@ def compare_sides(counts_23m: np.ndarray, smallest_share: float, chi_squared_m: 
             share_1 = max(counts_23m[1, k, v] / n_1, smallest_share)
             psi += (share_1 - share_0) * np.log(share_1 / share_0)
         psi_m[v] = psi
+
+
+@njit(cache=True, nogil=True)
+def phase_sums(old_mB: np.ndarray, n_old: int, new_mB: np.ndarray, n_new: int, reach: int, sums_3m: np.ndarray) -> None:
+    """Add, for each marker, Σ r₀ r₁, Σ r₀² and Σ r₁² over its `reach` neighbours to either side.
+
+    r₀ and r₁ are its correlations with a neighbour among the reference and among the new lines.
+    """
+    words_0, words_1 = (old_mB.shape[1] + 15) // 16, (new_mB.shape[1] + 15) // 16
+    valid_0, valid_1 = valid_lines(n_old, words_0), valid_lines(n_new, words_1)
+    scratch_0, scratch_1 = np.zeros(2 * words_0, dtype=np.uint64), np.zeros(2 * words_1, dtype=np.uint64)
+    n_slots = reach + 1
+    planes_0, planes_1 = np.empty((n_slots, 3, words_0), np.uint64), np.empty((n_slots, 3, words_1), np.uint64)
+    moments_0, moments_1 = np.empty((n_slots, 3), dtype=np.int64), np.empty((n_slots, 3), dtype=np.int64)
+    for v in range(len(old_mB)):
+        a = v % n_slots
+        split(old_mB[v], scratch_0, valid_0, planes_0[a])
+        split(new_mB[v], scratch_1, valid_1, planes_1[a])
+        moments_0[a, 0], moments_0[a, 1], moments_0[a, 2] = moments(planes_0[a])
+        moments_1[a, 0], moments_1[a, 1], moments_1[a, 2] = moments(planes_1[a])
+        for w in range(max(v - reach, 0), v):
+            b = w % n_slots
+            covariance_0, variances_0, _ = pair_covariance(planes_0[a], planes_0[b], moments_0[a], moments_0[b], n_old)
+            covariance_1, variances_1, _ = pair_covariance(planes_1[a], planes_1[b], moments_1[a], moments_1[b], n_new)
+            r_0 = covariance_0 / np.sqrt(variances_0) if variances_0 > 0 else 0.0
+            r_1 = covariance_1 / np.sqrt(variances_1) if variances_1 > 0 else 0.0
+            for marker in (v, w):
+                sums_3m[0, marker] += r_0 * r_1
+                sums_3m[1, marker] += r_0 * r_0
+                sums_3m[2, marker] += r_1 * r_1

@@ -26,12 +26,14 @@ import polars as pl
 
 from genomic_platform.drift import families as fam
 from genomic_platform.drift.families import NEW, REFERENCE, Compared, Mirrored, SideStatistics, Units, p_value
+from genomic_platform.drift.phases import phase_agreement
 from genomic_platform.genotypes.population.clusters import KIN, correlations
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 
 MIN_NEW_LINES, MIN_FAMILIES = 10, 3
 MIN_SUSPECTS, MIRROR, MIN_JUMP, FAR = 10, 0.1, 0.3, 4.0
+TURNED, SAME_PHASES = 0.4, 0.25
 ALPHA, MIN_FST, MIN_FOREIGN = 0.05, 0.01, 0.1
 _NORMAL_MEDIAN = 0.4549  # median of χ² with one degree of freedom
 _MARKERS = {"variant_id": pl.String, "frequency_reference": pl.Float64, "frequency_new": pl.Float64,
@@ -40,10 +42,11 @@ _MARKERS = {"variant_id": pl.String, "frequency_reference": pl.Float64, "frequen
 
 @dataclass(frozen=True)
 class _Permuted:
-    """What permuting families gives: F_ST as large as observed how often; suspects in 95 % of permutations at most."""
+    """What permuting families gives: F_ST as large as observed how often; markers near their mirror image in 95 % of
+    permutations at most."""
 
     p_value: float | None
-    suspects: float
+    mirrored: float
 
 
 def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collection[str],
@@ -79,8 +82,10 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
     sides = fam.side_statistics(genotypes, sample)
     tested = testable(sample)
     scale = _family_scale(sides)
-    far_M, suspect_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
-    far_M, suspect_M = far_M & tested, suspect_M & tested
+    far_M, mirrored_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
+    far_M, mirrored_M = far_M & tested, mirrored_M & tested
+    turned_M = _turned(phase_agreement(genotypes, sample)) if tested else np.zeros(len(far_M), dtype=bool)
+    suspect_M = mirrored_M | turned_M
     permuted = _permute(genotypes, sample, sides, suspect_M, scale, permutations, seed) if tested \
         else _Permuted(None, 0)
     figures = {
@@ -94,8 +99,9 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
         "suspect_markers": int(suspect_M.sum()),
         "suspects": [genotypes.variants["variant_id"].filter(pl.Series(suspect_M)).to_list()],
     }
-    platform = suspect_M.sum() >= MIN_SUSPECTS and 2 * suspect_M.sum() > far_M.sum() > 0 \
-        and suspect_M.sum() > permuted.suspects
+    n_mirrored = int(mirrored_M.sum())
+    platform = turned_M.any() or (n_mirrored >= MIN_SUSPECTS and 2 * n_mirrored > far_M.sum()
+                                  and n_mirrored > permuted.mirrored)
     return _decided(figures, units, tested, bool(platform)), _marker_table(genotypes, sides, suspect_M)
 
 
@@ -132,15 +138,25 @@ def _moved(p_ref: np.ndarray, p_new: np.ndarray, scale: float) -> tuple[np.ndarr
         return far, far & (np.abs(p_new + p_ref - 1) <= MIRROR)
 
 
+def _turned(agreement_M: np.ndarray) -> np.ndarray:
+    """Markers whose phases with their neighbours turned round, where phases tell: step 3 (b) of the rule."""
+    known_M = np.isfinite(agreement_M)
+    with np.errstate(invalid="ignore"):
+        turned_M, near_M = agreement_M <= -TURNED, agreement_M <= -TURNED / 2
+    if not known_M.any() or np.median(agreement_M[known_M]) < SAME_PHASES:
+        return np.zeros_like(turned_M)
+    apart = turned_M.sum() >= MIN_SUSPECTS and 2 * turned_M.sum() > near_M.sum()
+    return turned_M & apart
+
+
 def _permute(genotypes: GenotypeTable, sample: Compared, sides: SideStatistics, suspect_M: np.ndarray, scale: float,
              permutations: int, seed: int) -> _Permuted:
     found = fam.permuted(genotypes, sample, fam.permuted_sides(sample.units, permutations, seed),
                          inbreeding=float(sides.inbreeding.mean()), used_M=~suspect_M,
                          mirrored=Mirrored(MIN_JUMP, (FAR * scale) ** 2, MIRROR))
-    suspects, observed = float(np.quantile(found.mirrored_R, 0.95)), _fst(sides, ~suspect_M)
-    if observed is None:
-        return _Permuted(None, suspects)
-    return _Permuted(p_value(observed, found.fst()), suspects)
+    observed = _fst(sides, ~suspect_M)
+    return _Permuted(None if observed is None else p_value(observed, found.fst()),
+                     float(np.quantile(found.mirrored_R, 0.95)))
 
 
 def _fst(sides: SideStatistics, used_M: np.ndarray) -> float | None:

@@ -146,7 +146,7 @@ def side_statistics(table: GenotypeTable, sample: Compared) -> SideStatistics:
 
     units = sample.units
     measured_32M = np.full((3, 2, table.n_variants), np.nan)  # frequency, called lines, between
-    observed_2, expected_2 = np.zeros(2), np.zeros(2)
+    observed_2 = np.zeros(2)
 
     def measure(block: tuple[int, np.ndarray]) -> np.ndarray:
         start, alt_mU, called_mU, het_mU = _counted(block, table, sample)
@@ -233,6 +233,6 @@ def _counted(block: tuple[int, np.ndarray], table: GenotypeTable,
     n_units = len(sample.units.new_U)
     place_N = np.full(4 * packed_mB.shape[1], 4 * n_units, dtype=np.int64)
     place_N[sample.rows_K] = 4 * sample.units.unit_K
-    counts = [np.empty((len(packed_mB), n_units), dtype=np.float32) for _ in range(3)]
-    count_units(packed_mB, place_N, *counts)
-    return start, *counts
+    alt_mU, called_mU, het_mU = (np.empty((len(packed_mB), n_units), dtype=np.float32) for _ in range(3))
+    count_units(packed_mB, place_N, alt_mU, called_mU, het_mU)
+    return start, alt_mU, called_mU, het_mU

@@ -39,8 +39,9 @@ def phase_agreement(table: GenotypeTable, sample: Compared) -> np.ndarray:
         return run, sums_3m
 
     for run, sums_3m in in_order(measure, packed_chromosomes(table)):
-        by_chance = 2 * REACH * _LINKED
-        linked_m = (sums_3m[1] >= by_chance / len(rows[0])) & (sums_3m[2] >= by_chance / len(rows[1]))
+        at_m = np.arange(sums_3m.shape[1])
+        least_m = _LINKED * (np.minimum(at_m, REACH) + np.minimum(at_m[::-1], REACH))
+        linked_m = (sums_3m[1:] > least_m / np.array([[len(side)] for side in rows])).all(axis=0)
         cosine_m = sums_3m[0, linked_m] / np.sqrt(sums_3m[1, linked_m] * sums_3m[2, linked_m])
         agreement_M[run.start : run.stop][linked_m] = cosine_m
     return agreement_M

@@ -5,9 +5,13 @@ Only lines new to training are compared with the lines known before. The rule, i
 1. `no_test`: no new or no reference line has genotypes.
 2. `too_few`: fewer than 10 new lines, or fewer than 3 families (relationship clusters where families are unknown)
    among the new or the reference lines. Figures are given, no p-value.
-3. `platform`: at least 10 markers, most of those that moved far, lie near the mirror image of their old frequency
-   (|p_new + p_ref − 1| ≤ 0.1, |p_new − p_ref| ≥ 0.3 and ≥ 4 standard deviations of what sampling families gives),
-   more than in 95 % of permutations of families. A fault of coding or platform: the markers are listed.
+3. `platform`: a fault of coding or platform; the markers are listed. Either of
+   (a) phases: the correlations of at least 10 markers with their neighbours turned round (cosine ≤ −0.4 between the
+   two sides), and they stand apart, more of them than of markers between −0.4 and −0.2. Asked only where phases are
+   the same on both sides otherwise (median cosine ≥ 0.25).
+   (b) mirror images: at least 10 markers, most of those that moved far, lie near the mirror image of their old
+   frequency (|p_new + p_ref − 1| ≤ 0.1, |p_new − p_ref| ≥ 0.3 and ≥ 4 standard deviations of what sampling families
+   gives), more than in 95 % of permutations of families.
 4. `new_family`: without such markers, F_ST is ≥ 0.01 and larger than in 95 % of permutations of whole families
    between the sides, and at least a tenth of the new lines have no kin (correlation ≥ 0.25) in training. The new
    lines come from another base than new families of the old one would.
@@ -25,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.drift import families as fam
-from genomic_platform.drift.families import NEW, REFERENCE, Compared, Mirrored, SideStatistics, Units, p_value
+from genomic_platform.drift.families import NEW, Compared, Mirrored, SideStatistics, Units, p_value
 from genomic_platform.drift.phases import phase_agreement
 from genomic_platform.genotypes.population.clusters import KIN, correlations
 from genomic_platform.genotypes.table import GenotypeTable
@@ -72,37 +76,40 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
     """
     sample = fam.compared(genotypes, new_lines=new_lines, reference_lines=reference_lines, families=families,
                           relationship_NN=relationship_NN)
-    reference = set(reference_lines)
-    n_new, n_reference = (sum(line in side for line in genotypes.lines)
-                          for side in (set(new_lines) - reference, reference))
-    counts = {"season": season, "n_new_lines": n_new, "n_reference_lines": n_reference}
+    counts = {"season": season, **_counts(genotypes, set(new_lines), set(reference_lines))}
     if sample is None:
         return _no_test(counts), pl.DataFrame(schema=_MARKERS)
-    units, new_K = sample.units, sample.new_K
-    sides = fam.side_statistics(genotypes, sample)
-    tested = testable(sample)
+    sides, tested = fam.side_statistics(genotypes, sample), testable(sample)
     scale = _family_scale(sides)
-    far_M, mirrored_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
-    far_M, mirrored_M = far_M & tested, mirrored_M & tested
-    turned_M = _turned(phase_agreement(genotypes, sample)) if tested else np.zeros(len(far_M), dtype=bool)
+    far_M, mirrored_M = (moved_M & tested for moved_M in _moved(sides, scale))
+    turned_M = _turned(phase_agreement(genotypes, sample)) if tested else np.zeros_like(far_M)
     suspect_M = mirrored_M | turned_M
     permuted = _permute(genotypes, sample, sides, suspect_M, scale, permutations, seed) if tested \
         else _Permuted(None, 0)
-    figures = {
-        **counts,
-        "n_families": units.n_new_families,
-        "mean_shift": float(np.nanmean(np.abs(sides.frequency[NEW] - sides.frequency[REFERENCE]))),
+    platform = turned_M.any() or MIN_SUSPECTS <= mirrored_M.sum() > max(permuted.mirrored, far_M.sum() / 2)
+    figures = counts | _figures(genotypes, sample, sides, suspect_M) | {"p_value": permuted.p_value}
+    return _decided(figures, sample.units, tested, bool(platform)), _marker_table(genotypes, sides, suspect_M)
+
+
+def _figures(genotypes: GenotypeTable, sample: Compared, sides: SideStatistics, suspect_M: np.ndarray) -> dict:
+    """Columns of DRIFT_REPORT that need no permutation."""
+    p_ref, p_new = sides.frequency
+    kinship = correlations(sample.matrix_KK)[np.ix_(sample.new_K, ~sample.new_K)]
+    return {
+        "n_families": sample.units.n_new_families,
+        "mean_shift": float(np.nanmean(np.abs(p_new - p_ref))),
         "fst": _fst(sides, ~suspect_M),
-        "p_value": permuted.p_value,
         "effective_alleles": float(np.mean(sides.alleles[NEW])),
-        "max_relationship_low": int((correlations(sample.matrix_KK)[np.ix_(new_K, ~new_K)].max(axis=1) < KIN).sum()),
+        "max_relationship_low": int((kinship.max(axis=1) < KIN).sum()),
         "suspect_markers": int(suspect_M.sum()),
         "suspects": [genotypes.variants["variant_id"].filter(pl.Series(suspect_M)).to_list()],
     }
-    n_mirrored = int(mirrored_M.sum())
-    platform = turned_M.any() or (n_mirrored >= MIN_SUSPECTS and 2 * n_mirrored > far_M.sum()
-                                  and n_mirrored > permuted.mirrored)
-    return _decided(figures, units, tested, bool(platform)), _marker_table(genotypes, sides, suspect_M)
+
+
+def _counts(genotypes: GenotypeTable, new: set[str], reference: set[str]) -> dict[str, int]:
+    """Lines of both sides that have genotypes."""
+    return {"n_new_lines": len((new - reference) & set(genotypes.lines)),
+            "n_reference_lines": len(reference & set(genotypes.lines))}
 
 
 def testable(sample: Compared) -> bool:
@@ -129,8 +136,9 @@ def _family_scale(sides: SideStatistics) -> float:
     return float(np.sqrt(max(between, np.median(residual**2 / spread[varies]) / _NORMAL_MEDIAN)))
 
 
-def _moved(p_ref: np.ndarray, p_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def _moved(sides: SideStatistics, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Markers that moved far beyond what sampling families gives, and those of them near their mirror image."""
+    p_ref, p_new = sides.frequency
     middle = (p_ref + p_new) / 2
     jump = np.abs(p_new - p_ref)
     with np.errstate(invalid="ignore"):

@@ -147,7 +147,7 @@ def _moved(sides: SideStatistics, scale: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def _turned(agreement_M: np.ndarray) -> np.ndarray:
-    """Markers whose phases with their neighbours turned round, where phases tell: step 3 (b) of the rule."""
+    """Markers whose phases with their neighbours turned round, where phases tell: step 3 (a) of the rule."""
     known_M = np.isfinite(agreement_M)
     with np.errstate(invalid="ignore"):
         turned_M, between_M = agreement_M <= TURNED, (agreement_M > TURNED) & (agreement_M <= BETWEEN)

@@ -202,12 +202,14 @@ def _digest(alert: Alert) -> str:
 def _reason(error: Exception) -> str:
     """What went wrong, without the address or anything that was sent."""
     cause = getattr(error, "reason", None) if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib hides its own
         return f"no answer within {ANSWER_SECONDS:g} s"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the server's certificate is not trusted: {cause.verify_message}"
     if isinstance(cause, smtplib.SMTPNotSupportedError):
         return "the server offers no STARTTLS or no login; repair: set alert_smtp_security"
+    if isinstance(cause, smtplib.SMTPServerDisconnected):
+        return "the server ended the connection"
     return (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
 
 

@@ -68,5 +68,6 @@ def late_alert(program: Program, workspace: Workspace, now: datetime) -> Alert |
         program=program.name, season=label,
         what=f"season {label}'s harvest month ended {(today - end).days} days ago ({end.isoformat()}) and {state}",
         where="the programme's season in the asset graph" if there else str(program.folder / "landing" / "trials"),
-        how_sure=f"certain by the calendar of program.toml (harvest_month = {program.calendar.harvest_month})",
+        how_sure=f"by the calendar of program.toml (harvest_month = {program.calendar.harvest_month}), whose months "
+                 "`init` guesses from the latitude unless told",
         done=f"nothing; values of season {published[-1]} stay in use", time=now)

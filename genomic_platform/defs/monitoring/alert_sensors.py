@@ -24,7 +24,7 @@ def alert_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceResour
     known = {d.name for d in [*repository.sensor_defs, *repository.schedule_defs]} if repository else set()
     new, cursor = look(context.instance, opened, context.cursor, known)
     for alert in new:
-        context.log.warning(alert.text())
+        context.log.info(alert.title)
     sent = opened.alerts.deliver(channels_of(opened.settings))
     said = f"{len(new)} new" + (f"; {summary(sent)}" if sent else "") if new or sent else "nothing to tell"
     return dg.SensorResult(cursor=cursor, skip_reason=dg.SkipReason(said))

@@ -1,4 +1,4 @@
-"""Retraining with cause: challengers that are called, caught up, promoted or not; sensor and schedule; what it brought."""
+"""Retraining with cause: challengers that are called, caught up, promoted or not; what started them; what they brought."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
-
 from genomic_platform.catalogue import ASSETS
-from genomic_platform.results.reproduce import reproduce
 from genomic_platform.runs import run_seasons, stale_seasons
 from genomic_platform.stores.assets import RELEASE
 from genomic_platform_tests.dagster.small import SMALL, Small, loose_files

@@ -1,4 +1,4 @@
-"""Retraining with cause: challengers that are called, caught up, promoted or not; what started them; what they brought."""
+"""Retraining with cause: challengers called, caught up, promoted or not; what started them; what they brought."""
 
 from __future__ import annotations
 

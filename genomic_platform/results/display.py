@@ -303,7 +303,7 @@ def history_report(out: Console, entries: Sequence[Entry]) -> None:
     if not entries:
         out.print("nothing has happened yet")
     for entry in entries:
-        out.print(f"{entry.time:%Y-%m-%d %H:%M}  season {entry.season}  [bold]{entry.kind}[/]", highlight=False)
+        out.print(f"{entry.time:%Y-%m-%d %H:%M}  season {entry.season}  {entry.kind}", style="bold")
         for name, text in (("why", entry.trigger), ("done", entry.done), ("helped", entry.helped),
                            ("run", entry.run_id or "")):
             if text:

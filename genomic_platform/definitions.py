@@ -19,6 +19,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None,
     from genomic_platform import defs
     from genomic_platform.defs.jobs import train_season, train_season_gpu
     from genomic_platform.defs.monitoring.alert_sensors import alert_sensor
+    from genomic_platform.defs.monitoring.retraining_sensors import retraining_sensor, season_schedule
     from genomic_platform.defs.monitoring.sensors import landing_sensor
     from genomic_platform.defs.registry.jobs import DECISION_JOBS
     from genomic_platform.io_managers.versioned import resources_of
@@ -30,7 +31,8 @@ def build_definitions(resources: Mapping[str, Any] | None = None,
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(defs, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(defs),
-        jobs=[train_season, train_season_gpu, *DECISION_JOBS], sensors=[landing_sensor, alert_sensor],
+        jobs=[train_season, train_season_gpu, *DECISION_JOBS],
+        sensors=[landing_sensor, retraining_sensor, alert_sensor], schedules=[season_schedule],
         executor=chosen.executor_def, loggers=loggers,
         resources=resources or resources_of(settings.workspace or FOLDER))
 

@@ -27,7 +27,7 @@ GROUPS = {
     "training": {"training_set", "forward_predictions", "recipe_differences", "model_comparison"},
     "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
-    "monitoring": {"realised_accuracy", "drift_report"},
+    "monitoring": {"realised_accuracy", "drift_report", "retraining_effect"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},
@@ -108,7 +108,7 @@ def test_job_runs_the_whole_season_and_the_sensors_are_on() -> None:
     assert job.executor_def == dg.in_process_executor
     sensors = [s for s in definitions.sensors or () if isinstance(s, dg.SensorDefinition)]
     assert {s.name: s.default_status for s in sensors} == dict.fromkeys(
-        ("landing_sensor", "alert_sensor"), dg.DefaultSensorStatus.RUNNING)
+        ("landing_sensor", "retraining_sensor", "alert_sensor"), dg.DefaultSensorStatus.RUNNING)
 
 
 def _loaded(code: str) -> tuple[float, list[str]]:

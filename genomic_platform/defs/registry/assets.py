@@ -28,7 +28,8 @@ from genomic_platform.stores.release import publish, release_record
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
-LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure", "batch_report", "parentage"]
+LAST = ["selection_index", "realised_accuracy", "drift_report", "retraining_effect", "population_structure",
+        "batch_report", "parentage"]
 
 #: A workspace that has published nothing for longer than a year between two harvests shows as stale in the asset graph.
 #: Dagster holds it against the newest release of any season of any programme: which season of which programme is late
@@ -130,8 +131,9 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
+        declared = season.workspace.program(season.program.name)  # as program.toml has it: without challengers
         record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
-                                season.program.settings_digest(*RESULT_SECTIONS))
+                                declared.settings_digest(*RESULT_SECTIONS), season.cause)
         season.assets.seal_settings(season.label, season.program.path.read_bytes())
         released = publish(season.workspace, season.assets, record)
     except GenomicPlatformError as error:

@@ -194,7 +194,7 @@ def season_report(program: Program, workspace: Workspace, season: str | None = N
     assert release is not None
     if main.record("season_report", label) is None:
         raise NotAvailable(f"season {label} was published by code {release.code_version}, which made no report; "
-                           f"repair: genomic-platform run {program.folder} --force")
+                           f"repair: genomic-platform run {program.folder} --replay")
     commit = next(c for c in main.store.log(main.ref) if c.id == main.releases()[label][-1])
     page: SeasonPage = main.read("season_report", label, ASSETS["season_report"])
     return page.released(commit.id, f"{commit.time:%Y-%m-%d}", release.code_version)

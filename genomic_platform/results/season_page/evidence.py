@@ -13,7 +13,7 @@ from genomic_platform.errors import counted
 from genomic_platform.results import svg
 from genomic_platform.results.season_page import words
 from genomic_platform.results.season_page.inputs import SeasonResults
-from genomic_platform.results.season_page.words import Head, joined
+from genomic_platform.results.season_page.words import Head
 
 #: Slopes called "as predicted"; a choice of words, no test.
 CALIBRATED = (0.8, 1.25)
@@ -26,7 +26,8 @@ def evidence(given: SeasonResults) -> str:
     """One figure a trait with what this harvest says in words, then environments and families off their promise."""
     start = "<h2>Can you trust these numbers?</h2>"
     if given.accuracy.is_empty():
-        why = ("This is the programme's first season: a harvest can only test values that were published before it."
+        why = ("No harvest could be scored yet: it can only test values that were published before it, so a first "
+               "season has none."
                if given.ordered else
                "This programme's seasons have no order, so no harvest comes after the values: only cross-validation "
                "can be had (genomic-platform evaluate).")

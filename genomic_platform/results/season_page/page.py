@@ -47,8 +47,8 @@ def season_page(given: SeasonResults) -> SeasonPage:
     title = f"{given.program}, season {given.season}"
     body = "".join([
         _header(given), "<main><section class=do>", _ADVICE, escape(ranking.advice(given)), "</p></section>",
-        ranking.ranking(given), evidence.evidence(given), ranking.doubts(given), changes.drift(given), changes.retraining(given), changes.glossary(), "</main>",
-        _made_from(given)])
+        ranking.ranking(given), evidence.evidence(given), ranking.doubts(given), changes.drift(given),
+        changes.retraining(given), changes.glossary(), "</main>", _made_from(given)])
     return SeasonPage("<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport "
                       f"content='width=device-width,initial-scale=1'><title>{escape(title)}: season report</title>"
                       f"<style>{STYLE}</style></head><body>{body}</body></html>\n")
@@ -69,5 +69,5 @@ def _made_from(given: SeasonResults) -> str:
     said = "; ".join(f"{escape(name)} <code>{escape(version[:12])}</code>" for name, version in own.items())
     made = f"Fingerprint <code>{escape(given.fingerprint[:12])}</code>. " if given.fingerprint else ""
     return (f"<footer><p>Made from {said or 'tables without versions'}; and {earlier} of earlier seasons. {made}"
-            "The same data give the same page. Where a line's value comes from: <code>genomic-platform trace</code>.</p>"
-            "</footer>")
+            "The same data give the same page. Where a line's value comes from: <code>genomic-platform trace</code>."
+            "</p></footer>")

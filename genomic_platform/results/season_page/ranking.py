@@ -44,7 +44,9 @@ def _held(given: SeasonResults) -> list[str]:
     """For which traits this harvest bore the earlier values out, for which it did not."""
     scored = given.scored
     if scored.is_empty():
-        return ["No harvest has tested these values yet: use them beside your own records, not in place of them."]
+        tested = "No harvest has tested values of this programme yet" if given.accuracy.is_empty() else \
+            "This harvest tested none of the values published before it"
+        return [f"{tested}: use the list beside your own records, not in place of them."]
     below = {row["trait"] for row in given.promised.filter(verdict="below").to_dicts()} if given.promised is not None \
         else set()
     sound, weak, beaten = [], [], []

@@ -36,7 +36,7 @@ background:var(--faint);color:var(--ink)}.badge.alert{background:var(--alertback
 .figures{display:grid;gap:1.9rem 2.2rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,25rem),1fr));
 margin-top:1rem}.figures h3{margin:0 0 .15rem}figure p{font-size:.92rem;margin:.3rem 0}
 svg text{font-size:13px}.key{font-size:.85rem}.key i.band{opacity:.5}
-svg rect.band{fill:var(--muted);opacity:.5}
+svg rect.band{fill:var(--muted);fill-opacity:.3;opacity:1;stroke:var(--muted)}
 dl{margin:.4rem 0;max-width:52rem}dt{font-weight:600;margin-top:.55rem}dd{margin:0}
 footer{margin-top:2.6rem;padding-top:.9rem;border-top:1px solid var(--line)}footer table{font-size:.85rem}
 """

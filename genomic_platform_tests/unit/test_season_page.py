@@ -202,6 +202,9 @@ def test_the_advice_says_what_to_lean_on() -> None:
     assert "bore out" not in beaten
     below = season_page(changed(data, "accuracy_promise", verdict="below")).summary
     assert "Do not lean on the order for grain yield (r 0.50) and plant height (r 0.50)" in below
+    unknown = season_page(changed(data, "accuracy", r_all=None)).summary
+    assert "to tell for grain yield and plant height." in unknown
+    assert "bore out" not in unknown
     assert "Check alleles" in season_page(changed(data, "drift", decision="platform")).summary
     assert "waits for your approval: grain yield and plant height" in season_page(
         changed(data, "decisions", decision="pending")).summary

@@ -47,20 +47,23 @@ def _held(given: SeasonResults) -> list[str]:
         tested = "No harvest has tested values of this programme yet" if given.accuracy.is_empty() else \
             "This harvest tested none of the values published before it"
         return [f"{tested}: use the list beside your own records, not in place of them."]
-    below = {row["trait"] for row in given.promised.filter(verdict="below").to_dicts()} if given.promised is not None \
-        else set()
-    sound, weak, beaten = [], [], []
+    promised = given.promised
+    verdicts = {} if promised is None else dict(promised.select("trait", "verdict").iter_rows())
+    sound, weak, beaten, untold = [], [], [], []
     for row in given.by_trait(scored.filter(pl.col("trait").is_in(list(given.traits)))):
         name, r = given.name(row["trait"]), row["r_all"]
-        if row["loses_to"]:
+        if r is None or verdicts.get(row["trait"]) == "too_few":
+            untold.append(name)
+        elif row["loses_to"]:
             beaten.append(f"{name} ({words.baselines(row['loses_to'])} did better)")
-        elif r is None or r <= 0 or row["trait"] in below:
+        elif r <= 0 or verdicts.get(row["trait"]) == "below":
             weak.append(f"{name} (r {words.r_of(r)})")
         else:
             sound.append(f"{name} (r {words.r_of(r)})")
     said = [(sound, "This harvest bore out the values published before it for {}."),
             (beaten, "Look at field records first for {}."),
-            (weak, "Do not lean on the order for {}, which this harvest did not bear out.")]
+            (weak, "Do not lean on the order for {}, which this harvest did not bear out."),
+            (untold, "This harvest had too few lines, or too little variation, to tell for {}.")]
     return [sentence.format(words.few(names)) for names, sentence in said if names]
 
 

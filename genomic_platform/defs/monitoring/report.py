@@ -33,7 +33,7 @@ def _describe(season: Season, page: SeasonPage) -> dict[str, Any]:
               history=("realised_accuracy", "line_means"), describe=_describe)
 def season_report(season: Season, selection_index: pl.DataFrame, breeding_values: pl.DataFrame,
                   registered_model: pl.DataFrame, realised_accuracy: pl.DataFrame, drift_report: pl.DataFrame,
-                  line_records: pl.DataFrame, line_means: pl.DataFrame) -> SeasonPage:
+                  line_records: pl.DataFrame, line_means: pl.DataFrame, retraining_effect: pl.DataFrame) -> SeasonPage:
     """The season for a breeder, as one self-contained page: the list, whether to trust it, what drifted and changed."""
     file = season.program.file
     return season_page(SeasonResults(
@@ -41,4 +41,4 @@ def season_report(season: Season, selection_index: pl.DataFrame, breeding_values
         traits=_traits(season, registered_model, season.history("line_means", line_means)), value=file.index.value,
         index=selection_index, values=breeding_values, decisions=registered_model,
         accuracy=season.history("realised_accuracy", realised_accuracy), drift=drift_report, line_records=line_records,
-        fingerprint=season.fingerprint, versions=season.inputs))
+        retraining_effect=retraining_effect, fingerprint=season.fingerprint, versions=season.inputs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genomic_platform.genotypes.merging.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
+from genomic_platform.results.season_page import SeasonPage
 from genomic_platform.schemas import genotypes, monitoring, pedigree, phenotypes, predictions
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 
@@ -26,6 +27,7 @@ ASSETS: dict[str, Codec] = {
     **{contract.name: TableCodec(contract) for contract in TABLES},
     "genotype_batch": FolderCodec(GenotypeBatches.open),
     "genotype_panel": FolderCodec(GenotypeTable.open),
+    "season_report": FolderCodec(SeasonPage.load),
 }
 
 

@@ -18,6 +18,7 @@ TABLES = (
     predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
     monitoring.RETRAINING_EFFECT,
+    monitoring.POPULATION_SHIFT, monitoring.LINE_TRUST,
 )
 
 CANDIDATE = FolderCodec(FittedCandidate.load, circumstances=("run.json", COST))

@@ -82,7 +82,15 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
                                           ("line_means.centred", "line_records.family"))},
     "drift_report": {"n_new_lines": ("line_records.line_id", "line_records.known_from"),
                      "n_families": ("line_records.family", "relationship_matrix.relationship"),
-                     "max_relationship_low": ("relationship_matrix.relationship", "training_set.line_id")},
+                     "max_relationship_low": ("relationship_matrix.relationship", "training_set.line_id"),
+                     "suspects": ("genotype_qc.id",)},
+    "population_shift": {"shift": ("population_structure.score", "genotype_qc.kept"), "n_markers": (
+        "drift_report.suspects", "genotype_qc.kept"), "p_value": ("line_records.family",
+                                                                  "relationship_matrix.relationship")},
+    "line_trust": {"line_id": ("breeding_values.line_id",), "phenotyped": ("training_set.line_id",),
+                   "reliability": ("breeding_values.genotypic_value_reliability",),
+                   **dict.fromkeys(("closest_relative", "closest_relationship", "mean_relationship", "trust", "why"),
+                                   ("relationship_matrix.relationship", "training_set.line_id"))},
 }
 
 

@@ -83,6 +83,9 @@ BAD: list[tuple[Any, str, Callable[[Any], Any]]] = [
     (monitoring_checks.beats_baselines, "realised_accuracy",
      lambda t: t.with_columns(loses_to=pl.lit(["family mean"]))),
     (monitoring_checks.no_platform_fault, "drift_report", lambda t: t.with_columns(decision=pl.lit("platform"))),
+    (monitoring_checks.same_base, "drift_report", lambda t: t.with_columns(decision=pl.lit("new_family"))),
+    (monitoring_checks.close_relatives, "line_trust",
+     lambda t: t.with_columns(trust=pl.lit("less"), phenotyped=pl.lit(False))),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from genomic_platform.genotypes.merging.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
-from genomic_platform.schemas import genotypes, pedigree, phenotypes, predictions
+from genomic_platform.schemas import genotypes, monitoring, pedigree, phenotypes, predictions
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 
 TABLES = (
@@ -16,6 +16,7 @@ TABLES = (
     predictions.FORWARD_PREDICTIONS, predictions.RECIPE_DIFFERENCES, predictions.MODEL_COMPARISON,
     predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
+    monitoring.INPUT_DRIFT, monitoring.PREDICTION_DRIFT, monitoring.ACCURACY_PROMISE,
 )
 
 CANDIDATE = FolderCodec(FittedCandidate.load, circumstances=("run.json", COST))

@@ -1,4 +1,4 @@
-"""Monitoring: did last season's values hold, and are this season's new lines like the ones learned from."""
+"""Monitoring of the population: are this season's new lines like the ones learned from."""
 
 from __future__ import annotations
 
@@ -11,41 +11,8 @@ from genomic_platform.drift.population import genotype_shift
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 from genomic_platform.genotypes.quality.qc import apply_qc
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models import scores
-from genomic_platform.models.forward import predicted_and_observed
-from genomic_platform.phenotypes.line_means import season_means
-from genomic_platform.phenotypes.plausible import average_line
 from genomic_platform.results import plots
 from genomic_platform.schemas.phenotypes import TRAINING_SET
-from genomic_platform.schemas.predictions import REALISED_ACCURACY
-
-
-def _describe_accuracy(season: Season, table: pl.DataFrame) -> dict[str, Any]:
-    if table.is_empty() or season.previous is None:
-        return {"scored": "nothing was published before this season"}
-    history = pl.concat([*(season.read("realised_accuracy", s) for s in season.earlier), table])
-    shown = table.select("trait", "recipe", "n_train", "r_all", "r_known", "r_new", "r_within_family",
-                         "baseline_own_mean", "baseline_family_mean", "top20_hit", "slope")
-    values = season.first_published("breeding_values", season.previous)
-    pairs = predicted_and_observed(values, season_means(season.read("line_means")))
-    return {"mean_r_all": table["r_all"].mean(), "accuracy": plots.markdown_table(shown),
-            "predicted_against_observed": plots.predicted_against_observed(pairs, season.units),
-            "accuracy_over_seasons": plots.accuracy_over_seasons(history)}
-
-
-@season_asset(group="monitoring", code_version="1", settings=("traits",),
-              history=("breeding_values", "training_set", "registered_model", "line_means"),
-              describe=_describe_accuracy)
-def realised_accuracy(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> pl.DataFrame:
-    """How well the values first published after the preceding season predicted this harvest, beside the baselines."""
-    if season.previous is None:
-        return REALISED_ACCURACY.empty()
-    return scores.realised_accuracy(
-        season=season.label, values=season.first_published("breeding_values", season.previous),
-        observed=season_means(line_means), training_means=season.first_published("training_set", season.previous),
-        decisions=season.first_published("registered_model", season.previous), line_records=line_records,
-        directions={name: trait.direction for name, trait in season.program.traits.items()},
-        averages=average_line(season.history("line_means", line_means)))
 
 
 def _describe_drift(season: Season, table: pl.DataFrame) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from genomic_platform.stores.release import publish, release_record
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
-LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure", "batch_report", "parentage"]
+LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure", "batch_report", "parentage",
+        "input_drift", "prediction_drift", "accuracy_promise"]
 
 
 def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def _untold(side: Sides) -> str:
         return f"too few to tell: {n_new} environments this season, {n_reference} in {side.n_seasons} earlier " \
                f"seasons; needed {MIN_NEW}, and {MIN_REFERENCE} in {MIN_SEASONS} seasons"
     why = "no environment of this season has it" if not n_new else "no earlier environment has it" if not n_reference \
-        else "one site and one season"
+        else f"one site and one season against {n_reference} earlier environments"
     return f"{why}: no test exists"
 
 

@@ -3,8 +3,9 @@
 The rule, trait by trait, on lines with a value now and as first published a season before:
 
 1. `first`: nothing to compare with: no season before, a trait new to it, or fewer than 20 lines in both.
-2. `changed`: the correlation of new with old values is below .6 of what reliabilities make one expect, or the ratio of
-   their standard deviations is beyond twice, or below half, of what they make one expect.
+2. `changed`: the correlation of new with old values is below .6 of what reliabilities make one expect, by more than
+   its sampling error (the upper 97.5 % limit by Fisher's z), or the ratio of their standard deviations is more than
+   twice, or less than half, of what they make one expect.
 3. `usual`: anything else.
 
 When a line gains records, the old value stays the best guess of the new one. Then cov(new, old) = var(old), and both
@@ -28,6 +29,7 @@ from genomic_platform.schemas.monitoring import PREDICTION_DRIFT
 
 MIN_LINES = 20
 LOW_R, WIDE_RATIO = 0.6, 2.0
+_LIMIT, _HIGHEST = 1.96, 0.999
 
 
 def prediction_drift(values: pl.DataFrame, previous: pl.DataFrame | None, *, season: str,
@@ -103,7 +105,7 @@ def _compared(both: pl.DataFrame) -> dict[str, float | str | None]:
                 "message": f"all lines have the same value {when}"}
     expected = _expected(both)
     reasons = []
-    if r < LOW_R * expected:
+    if np.arctanh(min(r, _HIGHEST)) + _LIMIT / np.sqrt(both.height - 3) < np.arctanh(LOW_R * expected):
         reasons.append(f"lines are ordered otherwise than a season before: r {r:.2f}, {expected:.2f} expected")
     if not 1 / WIDE_RATIO <= ratio * expected <= WIDE_RATIO:
         reasons.append(f"values spread {ratio:.2f} times as much as a season before, {1 / expected:.2f} expected")

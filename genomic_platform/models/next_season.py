@@ -17,7 +17,7 @@ import numpy as np
 
 MIN_SEASONS = 3
 _GRID_ALONE, _GRID_BOTH = 60, 24
-_HALVINGS = 60
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import polars as pl
 
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.models import promise, scores
-from genomic_platform.models.forward import forward_predictions, predicted_and_observed
+from genomic_platform.models.forward import predicted_and_observed
 from genomic_platform.phenotypes.line_means import season_means
 from genomic_platform.phenotypes.plausible import average_line
 from genomic_platform.results import plots, season_plots
@@ -66,10 +66,10 @@ def _describe_promise(season: Season, table: pl.DataFrame) -> dict[str, Any]:
 def accuracy_promise(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> pl.DataFrame:
     """Predictive ability of this harvest against what earlier forward seasons promised for exactly these lines."""
     families = dict(line_records.select("line_id", "family").iter_rows())
-    harvests = [forward_predictions(
-        {"champion": season.first_published("breeding_values", before)},
-        line_means if label == season.label else season.read("line_means", label), season=label, trained_through=before,
-        families=families) for before, label in pairwise([*season.earlier, season.label])]
+    harvests = [promise.harvest_pairs(
+        season.first_published("breeding_values", before),
+        line_means if label == season.label else season.read("line_means", label), season=label, families=families)
+        for before, label in pairwise([*season.earlier, season.label])]
     if not harvests:
         return ACCURACY_PROMISE.empty()
     return promise.accuracy_promise(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +93,8 @@ def harvested(rng: np.random.Generator, z: float) -> tuple[float, float]:
 
 
 def promised(seasons: int) -> None:
-    print("\n| forward seasons | sd between seasons (z) | coverage | width in r | width of Student's t | alarms: nothing, "
-          "−.1, −.2, −.3 |\n|---|---|---|---|---|---|")
+    print("\n| forward seasons | sd between seasons (z) | coverage | width in r | width of Student's t | "
+          "alarms: nothing, −.1, −.2, −.3 |\n|---|---|---|---|---|---|")
     for k in (3, 4, 5, 8, 12):
         for spread in (0.0, 0.1, 0.2, 0.3):
             rng, inside, width, width_t, alarms = np.random.default_rng([k, int(10 * spread)]), [], [], [], []
@@ -138,11 +139,11 @@ def each_season_against_the_others(folder: Path) -> None:
     main = AssetStore(Workspace.beside(folder).store, program.name)
     published, releases = main.published(), main.releases()
     parts = []
-    for before, label in zip(published, published[1:], strict=False):
-        values, means = main.at(releases[before][0]), main
+    for before, label in pairwise(published):
+        first = main.at(releases[before][0])
         parts.append(promise.harvest_pairs(
-            values.read("breeding_values", before, ASSETS["breeding_values"]),
-            means.read("line_means", label, ASSETS["line_means"]), season=label, families={}))
+            first.read("breeding_values", before, ASSETS["breeding_values"]),
+            main.read("line_means", label, ASSETS["line_means"]), season=label, families={}))
     pairs = pl.concat(parts)
     print("\n| season | trait | known, % | realised | promised | 95 % interval | verdict | seasons |")
     print("|---|---|---|---|---|---|---|---|")

@@ -92,7 +92,7 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "accuracy_promise": {"trait": ("line_means.trait",), "label": ("line_means.environment", "line_records.family"),
                          "n_lines": ("line_means.line_id",), "n_seasons": ("line_means.season",),
                          **dict.fromkeys(("realised", "promised", "lower", "upper", "slope", "bias", "top20_hit",
-                                          "gain_selected"), ("breeding_values.genotypic_value", "line_means.centred"))},
+                                          "gain_selected"), ("line_means.centred",))},
 }
 
 

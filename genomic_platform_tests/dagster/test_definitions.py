@@ -27,7 +27,8 @@ GROUPS = {
     "training": {"training_set", "forward_predictions", "recipe_differences", "model_comparison"},
     "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
-    "monitoring": {"realised_accuracy", "drift_report", "input_drift", "prediction_drift", "accuracy_promise"},
+    "monitoring": {"realised_accuracy", "drift_report", "input_drift", "prediction_drift", "accuracy_promise",
+                   "retraining_effect"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},

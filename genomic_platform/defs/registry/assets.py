@@ -27,8 +27,8 @@ from genomic_platform.stores.release import publish, release_record
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
-LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure", "batch_report", "parentage",
-        "input_drift", "prediction_drift", "accuracy_promise"]
+LAST = ["selection_index", "realised_accuracy", "drift_report", "retraining_effect", "population_structure",
+        "batch_report", "parentage", "input_drift", "prediction_drift", "accuracy_promise"]
 
 
 def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
@@ -125,8 +125,9 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
+        declared = season.workspace.program(season.program.name)  # as program.toml has it: without challengers
         record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
-                                season.program.settings_digest(*RESULT_SECTIONS))
+                                declared.settings_digest(*RESULT_SECTIONS), season.cause)
         season.assets.seal_settings(season.label, season.program.path.read_bytes())
         released = publish(season.workspace, season.assets, record)
     except GenomicPlatformError as error:

@@ -91,6 +91,20 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
                    "reliability": ("breeding_values.genotypic_value_reliability",),
                    **dict.fromkeys(("closest_relative", "closest_relationship", "mean_relationship", "trust", "why"),
                                    ("relationship_matrix.relationship", "training_set.line_id"))},
+    "input_drift": {"feature": ("environment_features.feature",), **dict.fromkeys(
+        ("n_new", "n_reference"), ("environment_features.environment", "environment_features.season")),
+        **dict.fromkeys(("mean_new", "mean_reference", "effect", "p_value", "n_outside"),
+                        ("environment_features.value",))},
+    "prediction_drift": {"trait": ("breeding_values.trait",), "n_lines": ("breeding_values.line_id",),
+                         **dict.fromkeys(("mean", "sd", "shrinkage", "r_previous", "sd_ratio"),
+                                         ("breeding_values.genotypic_value",)),
+                         "reliability": ("breeding_values.genotypic_value_reliability",),
+                         "extrapolated": ("relationship_matrix.relationship", "training_set.line_id",
+                                          "breeding_values.phenotyped")},
+    "accuracy_promise": {"trait": ("line_means.trait",), "label": ("line_means.environment", "line_records.family"),
+                         "n_lines": ("line_means.line_id",), "n_seasons": ("line_means.season",),
+                         **dict.fromkeys(("realised", "promised", "lower", "upper", "slope", "bias", "top20_hit",
+                                          "gain_selected"), ("line_means.centred",))},
 }
 
 

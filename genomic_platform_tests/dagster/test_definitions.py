@@ -27,7 +27,7 @@ GROUPS = {
     "training": {"training_set", "forward_predictions", "recipe_differences", "model_comparison"},
     "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
-    "monitoring": {"realised_accuracy", "drift_report"},
+    "monitoring": {"realised_accuracy", "drift_report", "evidently_report"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},

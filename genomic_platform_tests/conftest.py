@@ -11,7 +11,6 @@ import pytest
 
 from genomic_platform_tests.support.lakefs_server import ABSENT, Server, server_missing
 
-
 #: Evidently takes seconds a season; what tests it turns it on.
 os.environ.setdefault("GENOMIC_PLATFORM_EVIDENTLY_PAGES", "false")
 

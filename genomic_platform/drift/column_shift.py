@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genomic_platform.drift.families import Units, units_of
-
 MIN_VALUES, MIN_GROUPS = 10, 3
 ALPHA, MIN_DISTANCE = 0.05, 0.2
 #: Fifty columns and a single one of them moved: p must be able to fall below .05 / 50.
@@ -63,10 +61,10 @@ def column_shifts(columns: Mapping[str, np.ndarray], new_N: np.ndarray, groups: 
     """
     own = [str(row) for row in range(len(new_N))]
     group_N = np.unique(np.array(groups or own), return_inverse=True)[1].ravel()
-    units = units_of(group_N, new_N)
-    unit_N = units.member_UN.argmax(axis=0)
-    new_RU = sides_of_equal_size(units, permutations, seed)
-    shifts = [_shift(name, value_N, new_N, unit_N, units, new_RU) for name, value_N in columns.items()]
+    keys, unit_N = np.unique(np.stack([group_N, new_N]), axis=1, return_inverse=True)
+    unit_N, new_U = unit_N.ravel(), keys[1].astype(bool)
+    new_RU = sides_of_equal_size(np.bincount(unit_N), new_U, permutations, seed)
+    shifts = [_shift(name, value_N, unit_N, new_U, new_RU) for name, value_N in columns.items()]
     tested = [i for i, shift in enumerate(shifts) if shift.p_value is not None]
     for i, p in zip(tested, benjamini_hochberg([shifts[i].p_value or 0 for i in tested]), strict=True):
         moved = p <= ALPHA and shifts[i].distance >= MIN_DISTANCE
@@ -74,15 +72,14 @@ def column_shifts(columns: Mapping[str, np.ndarray], new_N: np.ndarray, groups: 
     return shifts
 
 
-def sides_of_equal_size(units: Units, permutations: int, seed: int) -> np.ndarray:
+def sides_of_equal_size(rows_U: np.ndarray, new_U: np.ndarray, permutations: int, seed: int) -> np.ndarray:
     """Which units are current when whole units change sides, bool (R, U), with about as many rows as now on each side.
 
     As many units as now would not do: where few lines of many families are new, a permuted side would hold more rows
     than the observed one, and chance look smaller than it is.
     """
-    rows_U = units.member_UN.sum(axis=1)
     order_RU = np.random.default_rng(seed).random((permutations, len(rows_U))).argsort(axis=1)
-    in_order_RU = rows_U[order_RU].cumsum(axis=1) - rows_U[order_RU] / 2 <= rows_U[units.new_U].sum()
+    in_order_RU = rows_U[order_RU].cumsum(axis=1) - rows_U[order_RU] / 2 <= rows_U[new_U].sum()
     in_order_RU[:, 0], in_order_RU[:, -1] = True, False  # neither side is empty
     new_RU = np.empty_like(in_order_RU)
     np.put_along_axis(new_RU, order_RU, in_order_RU, axis=1)
@@ -99,10 +96,10 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted_K]
 
 
-def _shift(name: str, value_N: np.ndarray, new_N: np.ndarray, unit_N: np.ndarray, units: Units,
-           new_RU: np.ndarray) -> ColumnShift:
+def _shift(name: str, value_N: np.ndarray, unit_N: np.ndarray, new_U: np.ndarray, new_RU: np.ndarray) -> ColumnShift:
     here_N = np.isfinite(value_N)
-    value_n, new_n, unit_n = value_N[here_N], new_N[here_N], unit_N[here_N]
+    value_n, unit_n = value_N[here_N], unit_N[here_N]
+    new_n = new_U[unit_n]
     old, new = value_n[~new_n], value_n[new_n]
     spread = float(old.std(ddof=1)) if len(old) > 1 else 0.0
     order_n = value_n.argsort(kind="stable")
@@ -110,7 +107,7 @@ def _shift(name: str, value_N: np.ndarray, new_N: np.ndarray, unit_N: np.ndarray
     distance = float(_distances(new_n[order_n][None], last_n, np.float64)[0])
     shift = ColumnShift(name, len(old), len(new), float(old.mean()), float(new.mean()),
                         float((new.mean() - old.mean()) / spread) if spread > 0 else None, distance)
-    sides = units.new_U[np.unique(unit_n)]
+    sides = new_U[np.unique(unit_n)]
     if min(len(old), len(new)) < MIN_VALUES or min(sides.sum(), (~sides).sum()) < MIN_GROUPS:
         return shift
     as_far = drawn = 0

@@ -149,13 +149,19 @@ def chosen(comparison: Comparison, most: int) -> tuple[Comparison, dict[str, str
         sides = [side.filter(side.is_finite()) for side in sides]
         if not all(side.len() for side in sides):
             left_out[name] = "no value on one of the sides"
-        elif pl.concat(sides).n_unique() < 2:
+        elif not _varies(pl.concat(sides).to_numpy()):
             left_out[name] = "one value throughout"
         elif len(kept) == most:
             left_out[name] = f"after the first {most}"
         else:
             kept[column] = name
     return replace(comparison, columns=kept), left_out
+
+
+def _varies(value_N: np.ndarray) -> bool:
+    """More than rounding does: differences of a computed constant cannot be divided into the bins of a histogram."""
+    low, high = float(value_N.min()), float(value_N.max())
+    return high / 2 - low / 2 > 1e-9 * max(abs(low), abs(high))
 
 
 def feature_words(feature: str) -> str:

@@ -1,4 +1,4 @@
-"""Addresses that a person's browser can open: a commit in lakeFS, a run in Dagster, a run in MLflow, a drift page."""
+"""Addresses for a person's browser: a commit in lakeFS, a run or an asset in Dagster, a run in MLflow, a drift page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def pages(settings: Settings, folder: str) -> str:
 def dagster_run(settings: Settings, run_id: str) -> str:
     """The page of a Dagster run, or "" when no address of the web UI is set."""
     return f"{settings.dagster_url.rstrip('/')}/runs/{run_id}" if settings.dagster_url else ""
+
+
+def dagster_asset(settings: Settings, asset: str) -> str:
+    """The page of an asset in Dagster, or "" when no address of the web UI is set."""
+    return f"{settings.dagster_url.rstrip('/')}/assets/{asset}" if settings.dagster_url else ""
 
 
 def lakefs_commit(settings: Settings, commit: str) -> str:

@@ -110,7 +110,8 @@ RETRAINING_EFFECT = TableContract(
     "retraining_effect",
     (
         SEASON, TRAIT,
-        Column("cause", pl.String, "what had the later model trained: season | drift | accuracy | schedule | hand"),
+        Column("cause", pl.String, "what had the later model trained: season | drift | accuracy | "
+                                    "before_planting | after_harvest | hand"),
         Column("recipe_before", pl.String, "recipe of the model that was not retrained"),
         Column("trained_before", pl.String, "last season it saw"),
         Column("recipe_after", pl.String, "recipe of the retrained model"),

@@ -1,5 +1,6 @@
 """Registry: the decision record, the champion's values, the ranking, and the release that publishes the season."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -30,7 +31,13 @@ from genomic_platform.stores.release import publish, release_record
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
-LAST = ["selection_index", "realised_accuracy", "evidently_report", "population_structure", "batch_report", "parentage"]
+LAST = ["selection_index", "realised_accuracy", "evidently_report", "retraining_effect", "population_structure",
+        "batch_report", "parentage", "season_report"]
+
+#: A workspace that has published nothing for longer than a year between two harvests shows as stale in the asset graph.
+#: Dagster holds it against the newest release of any season of any programme: which season of which programme is late
+#: is told by the alert sensor, by the programme's calendar.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=550), warn_window=timedelta(days=400))
 
 
 def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _drift_pages(season: Season) -> dg.MetadataValue:
 
 
 @dg.asset(group_name="registry", kinds={"mlflow", "git"}, owners=OWNERS, partitions_def=field_season, code_version="1",
-          required_resource_keys={"workspace"}, deps=LAST)
+          required_resource_keys={"workspace"}, deps=LAST, freshness_policy=FRESHNESS)
 def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Publishes the season: merges the run's branch into `main`, then points the registry's aliases at the decisions.
 
@@ -139,8 +146,9 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
+        declared = season.workspace.program(season.program.name)  # as program.toml has it: without challengers
         record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
-                                season.program.settings_digest(*RESULT_SECTIONS))
+                                declared.settings_digest(*RESULT_SECTIONS), season.cause)
         season.assets.seal_settings(season.label, season.program.path.read_bytes())
         released = publish(season.workspace, season.assets, record)
     except GenomicPlatformError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genomic_platform.drift.season_pages import PAGE_FILES, SeasonPages
 from genomic_platform.genotypes.merging.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
@@ -28,6 +29,7 @@ ASSETS: dict[str, Codec] = {
     **{contract.name: TableCodec(contract) for contract in TABLES},
     "genotype_batch": FolderCodec(GenotypeBatches.open),
     "genotype_panel": FolderCodec(GenotypeTable.open),
+    "evidently_report": FolderCodec(SeasonPages.load, circumstances=PAGE_FILES),
     "season_report": FolderCodec(SeasonPage.load),
 }
 

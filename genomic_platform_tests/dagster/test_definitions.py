@@ -28,7 +28,7 @@ GROUPS = {
     "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
     "monitoring": {"realised_accuracy", "drift_report", "population_shift", "line_trust", "input_drift",
-                   "prediction_drift", "accuracy_promise", "retraining_effect", "season_report"},
+                   "prediction_drift", "accuracy_promise", "evidently_report", "retraining_effect", "season_report"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},

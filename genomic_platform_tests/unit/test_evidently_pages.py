@@ -221,7 +221,7 @@ def _ask(workspace: Workspace, path: str) -> Any:
         return json.load(answer)
 
 
-def _until(happened: Callable[[], bool], seconds: float = 60) -> None:
+def _until(happened: Callable[[], bool], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

@@ -18,7 +18,8 @@ TABLES = (
     predictions.FORWARD_PREDICTIONS, predictions.RECIPE_DIFFERENCES, predictions.MODEL_COMPARISON,
     predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
-    monitoring.RETRAINING_EFFECT,
+    monitoring.POPULATION_SHIFT, monitoring.LINE_TRUST, monitoring.INPUT_DRIFT, monitoring.PREDICTION_DRIFT,
+    monitoring.ACCURACY_PROMISE, monitoring.RETRAINING_EFFECT,
 )
 
 CANDIDATE = FolderCodec(FittedCandidate.load, circumstances=("run.json", COST))

@@ -16,7 +16,7 @@ import dagster as dg
 
 from genomic_platform.alerts.alert import Alert
 from genomic_platform.alerts.from_runs import PATIENCE, check_alerts, run_alert, waits_for_retry, was_continued
-from genomic_platform.alerts.from_sensors import sensor_alerts, tickers
+from genomic_platform.alerts.from_sensors import is_on, sensor_alerts, tickers
 from genomic_platform.alerts.late import late_alert
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.workspace import Workspace
@@ -96,8 +96,9 @@ def _run_alerts(instance: dg.DagsterInstance, workspace: Workspace, memory: Memo
         last = records[-1].update_timestamp.timestamp()
         memory.since = last if len(records) == _RUNS else max(memory.since, last - OVERLAP_S)
     alerts: list[Alert] = []
+    causes_told = bool(records) and is_on(instance, "retraining_sensor")
     for run in (record.dagster_run for record in records):
-        alerts += check_alerts(instance, run, workspace.settings)
+        alerts += check_alerts(instance, run, workspace.settings, causes_told=causes_told)
         if run.status == dg.DagsterRunStatus.FAILURE and run.run_id not in memory.waiting:
             memory.waiting[run.run_id] = now.timestamp()
     return alerts + _failed(instance, workspace, memory, now)

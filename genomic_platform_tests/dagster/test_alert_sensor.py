@@ -128,19 +128,20 @@ def failing(error: Exception) -> dg.JobDefinition:
     return job
 
 
-def checked(*, blocking: bool = False, passed: bool = False, **numbers: Any) -> dg.JobDefinition:
+def checked(check: str = "no_platform_fault", *, blocking: bool = False, passed: bool = False,
+            **numbers: Any) -> dg.JobDefinition:
     """A job of one asset and its check."""
 
     @dg.asset
     def drift_report() -> int:
         return 1
 
-    @dg.asset_check(asset=drift_report, blocking=blocking)
-    def no_platform_fault() -> dg.AssetCheckResult:
+    @dg.asset_check(asset=drift_report, name=check, blocking=blocking)
+    def checking() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=passed, metadata=numbers, severity=dg.AssetCheckSeverity.ERROR
                                    if blocking else dg.AssetCheckSeverity.WARN)
 
-    definitions = dg.Definitions([drift_report], asset_checks=[no_platform_fault],
+    definitions = dg.Definitions([drift_report], asset_checks=[checking],
                                  jobs=[dg.define_asset_job("train_season")])
     return definitions.resolve_job_def("train_season")
 
@@ -227,7 +228,7 @@ def test_a_failed_blocking_check_is_told_instead_of_its_run(watched: Watched) ->
     watched.tick()
     watched.run(checked(blocking=True, decision="platform", suspect_markers=12, p_value=0.00123456), tags=FOR_GOOD)
     (alert,) = watched.tick()
-    assert (alert.kind, alert.severity, alert.season) == ("drift", "error", "2020")
+    assert (alert.kind, alert.severity, alert.season) == ("check_failed", "error", "2020")
     assert alert.what == ("check no_platform_fault of drift_report did not pass: decision platform, "
                           "p_value 0.001235, suspect_markers 12")
     assert alert.how_sure == "p_value 0.001235"
@@ -280,6 +281,19 @@ class Ticker:
         self.instance.create_tick(TickData(
             self.state.instigator_origin_id, self.name, self.kind, status,
             (datetime.now(UTC) - ago).timestamp(), run_ids=[], error=error, selector_id=self.state.selector_id))
+
+
+@pytest.mark.parametrize(("status", "told"), [
+    (InstigatorStatus.RUNNING, {"accuracy_as_promised"}),
+    (InstigatorStatus.STOPPED, {"accuracy_as_promised", "same_base"})])
+def test_what_the_retraining_sensor_tells_is_not_told_as_a_check_while_it_is_on(
+        watched: Watched, status: InstigatorStatus, told: set[str]) -> None:
+    watched.tick()
+    sensor = Ticker(watched.instance, "retraining_sensor")
+    watched.instance.update_instigator_state(sensor.state.with_status(status))
+    watched.run(checked("same_base", decision="new_family"))
+    watched.run(checked("accuracy_as_promised", **{"grain_yield environment LOC1": "below"}))
+    assert {a.what.split()[1] for a in watched.tick()} == told
 
 
 @pytest.mark.parametrize(("kind", "needed"), [(InstigatorType.SENSOR, 3), (InstigatorType.SCHEDULE, 1)])

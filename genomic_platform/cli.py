@@ -16,6 +16,7 @@ from genomic_platform.commands import (  # noqa: F401  each registers its comman
     governance,
     installation,
     monitoring,
+    pages,
     retraining,
     seasons,
     storage,

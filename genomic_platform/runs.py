@@ -42,7 +42,7 @@ class SeasonRun:
 def stale_seasons(program: Program, workspace: Workspace, chosen: Sequence[str] | None = None,
                   force: bool = False, replay: bool = False) -> list[str]:
     """Seasons to run, in calendar order: new or changed ones; with `replay` those published by another program.toml
-    too, with `force` all; `chosen` narrows either.
+    or other code too, with `force` all; `chosen` narrows either.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def stale_seasons(program: Program, workspace: Workspace, chosen: Sequence[str] 
     states = season_states(Landing(program), main)
     settings = program.settings_digest(*RESULT_SECTIONS)
     before = {label for label in main.published() if replay and (found := main.record(RELEASE, label)) is not None
-              and found.extra["settings"] != settings}
+              and (found.extra["settings"] != settings or found.code_version != code_version())}
     if unknown := sorted(set(chosen or ()) - {s.season for s in states}):
         raise NotAvailable(f"no trial records of season {', '.join(unknown)}; found "
                            f"{', '.join(s.season for s in states)}")

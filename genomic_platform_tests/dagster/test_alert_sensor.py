@@ -392,7 +392,29 @@ def test_a_programme_that_cannot_be_read_does_not_hide_the_others(
     listed = watched.workspace.root / "programs.json"
     listed.write_text(json.dumps({"absent": "nowhere", **json.loads(listed.read_text())}))
     on("2022-01-15", monkeypatch)
-    assert [a.program for a in watched.tick()] == [harvested.name]
+    assert [(a.kind, a.program) for a in watched.tick()] == [("season_late", harvested.name)]
+    assert [(a.kind, a.program) for a in watched.tick()] == [("landing_refused", "absent")]
+    assert watched.tick() == []
+
+
+def test_refused_files_are_told_once_they_rest_and_again_when_they_are_others(watched: Watched,
+                                                                               harvested: Small) -> None:
+    good = harvested.trials("2020").read_bytes()
+    assert [watched.tick() for _ in range(3)] == [[], [], []]
+    harvested.trials("2020").write_bytes(b"half a fi")
+    assert watched.tick() == []
+    (alert,) = watched.tick()
+    assert (alert.kind, alert.program, alert.severity) == ("landing_refused", "small", "error")
+    assert "trials_2020.csv" in alert.what
+    assert watched.tick() == []
+    harvested.trials("2020").write_bytes(b"half a file, longer")
+    assert [len(watched.tick()) for _ in range(3)] == [0, 1, 0]
+    harvested.trials("2020").write_bytes(good)
+    assert [watched.tick() for _ in range(3)] == [[], [], []]
+    harvested.edit_program('first = "2019"', 'first = "2020"')
+    watched.tick()
+    (odd,) = watched.tick()
+    assert odd.what == "season 2019: outside the calendar of program.toml"
 
 
 def test_a_tick_sends_what_is_new_and_survives_a_dead_channel(watched: Watched,

@@ -15,6 +15,7 @@ from genomic_platform.commands import (  # noqa: F401  each registers its comman
     genotypes,
     governance,
     installation,
+    monitoring,
     pages,
     retraining,
     seasons,

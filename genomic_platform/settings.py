@@ -23,7 +23,7 @@ PREFIX = "GENOMIC_PLATFORM_"
 FILE = "genomic_platform.toml"
 _HOST_AND_PORT = re.compile(r"[0-9A-Za-z._-]+:(?!0)\d{1,5}")
 _MAILBOX = re.compile(r"[0-9A-Za-z.!#$%&'*+/=?^_`{|}~-]+@[0-9A-Za-z._-]+")
-_ADDRESSES = ("lakefs_endpoint", "dagster_url", "lakefs_url", "mlflow_url")
+_ADDRESSES = ("lakefs_endpoint", "dagster_url", "lakefs_url", "mlflow_url", "evidently_url")
 
 
 class Settings(BaseModel):
@@ -47,6 +47,9 @@ class Settings(BaseModel):
     lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
     mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
                                             "empty = host and mlflow_port")
+    evidently_url: str = Field("", description="Evidently UI as a person's browser reaches it, for links; "
+                                               "empty = host and evidently_port")
+    evidently_pages: bool = Field(True, description="draw a season's drift pages, where Evidently is installed")
     wandb_project: str = Field("", description="Weights & Biases project that candidates' runs are mirrored to, in the "
                                                "account and mode of its own variables (WANDB_API_KEY, WANDB_MODE); "
                                                "empty = none")
@@ -86,6 +89,7 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address the web pages listen on")
     dagster_port: int = Field(3000, description="port of the Dagster web UI")
     mlflow_port: int = Field(5000, description="port of the MLflow web UI")
+    evidently_port: int = Field(8000, description="port of the Evidently web UI")
 
     @property
     def who(self) -> str:
@@ -208,6 +212,11 @@ def mirror_environment(folder: Path) -> dict[str, str]:
     """The environment for the process that speaks to Weights & Biases: its files in `folder` unless set otherwise."""
     return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data"),
             "WANDB_CONFIG_DIR": str(folder / "config"), "WANDB_ERROR_REPORTING": "false", **os.environ}
+
+
+def page_environment() -> dict[str, str]:
+    """The environment for a process that draws Evidently's pages: it reports nothing home."""
+    return {**os.environ, "DO_NOT_TRACK": "1"}
 
 
 def visible_devices() -> tuple[str, ...]:

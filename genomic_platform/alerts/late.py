@@ -7,7 +7,7 @@ runs: that is done by the landing files' content alone.
 from __future__ import annotations
 
 import calendar
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from genomic_platform.alerts.alert import Alert
 from genomic_platform.landing.files import Landing
@@ -15,6 +15,8 @@ from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.program import Program
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform.workspace import Workspace
+
+_YEAR_DAYS = 365
 
 
 def harvest_end(seasons: Calendar, label: str) -> date | None:
@@ -35,17 +37,13 @@ def harvest_end(seasons: Calendar, label: str) -> date | None:
 def late_season(seasons: Calendar, last: str, today: date, grace_days: int) -> tuple[str, date] | None:
     """The season after `last` and the end of its harvest, when that was at least `grace_days` ago.
 
-    None also when the season after it is late too: a programme that missed two seasons is at rest, or holds data of the
-    past.
+    None also when it has been late for a year: such a programme is at rest, or holds data of the past.
     """
-    due: list[tuple[str, date]] = []
-    label: str | None = last
-    for _ in range(2):
-        label = seasons.next(label) if label else None
-        end = harvest_end(seasons, label) if label else None
-        if label and end and today - end >= timedelta(days=grace_days):
-            due.append((label, end))
-    return due[0] if len(due) == 1 else None
+    label = seasons.next(last)
+    end = harvest_end(seasons, label) if label else None
+    if label is None or end is None or not 0 <= (today - end).days - grace_days < _YEAR_DAYS:
+        return None
+    return label, end
 
 
 def late_alert(program: Program, workspace: Workspace, now: datetime) -> Alert | None:
@@ -68,5 +66,6 @@ def late_alert(program: Program, workspace: Workspace, now: datetime) -> Alert |
         program=program.name, season=label,
         what=f"season {label}'s harvest month ended {(today - end).days} days ago ({end.isoformat()}) and {state}",
         where="the programme's season in the asset graph" if there else str(program.folder / "landing" / "trials"),
-        how_sure=f"certain by the calendar of program.toml (harvest_month = {program.calendar.harvest_month})",
+        how_sure=f"by the calendar of program.toml (harvest_month = {program.calendar.harvest_month}), whose months "
+                 "`init` guesses from the latitude unless told",
         done=f"nothing; values of season {published[-1]} stay in use", time=now)

@@ -50,6 +50,9 @@ class Delivery:
     next: datetime | None = None
     error: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "time": self.time.isoformat(), "next": self.next.isoformat() if self.next else None}
+
 
 class Outbox:
     """The outbox in `folder`, safe for several processes. Neither telling nor delivering ever raises."""
@@ -111,7 +114,7 @@ class Outbox:
             if time.monotonic() > end:
                 return
             delivery = _attempt(channel, alert, before.attempts + 1 if before else 1, now)
-            append_line(self.delivered, json.dumps(_json(delivery), ensure_ascii=False, sort_keys=True))
+            append_line(self.delivered, json.dumps(delivery.to_json(), ensure_ascii=False, sort_keys=True))
             yield delivery
             if delivery.state != "sent":
                 return
@@ -140,11 +143,6 @@ def _attempt(channel: Channel, alert: Alert, attempts: int, now: datetime) -> De
         return Delivery(alert.cause, channel.name, "gave_up", attempts, now, None, error)
     return Delivery(alert.cause, channel.name, "failed", attempts, now,
                     now + timedelta(seconds=WAITS_S[attempts - 1]), error)
-
-
-def _json(delivery: Delivery) -> dict[str, Any]:
-    return {**asdict(delivery), "time": delivery.time.isoformat(),
-            "next": delivery.next.isoformat() if delivery.next else None}
 
 
 def _records(path: Path) -> Iterator[Mapping[str, Any]]:

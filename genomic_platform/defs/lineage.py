@@ -82,7 +82,29 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
                                           ("line_means.centred", "line_records.family"))},
     "drift_report": {"n_new_lines": ("line_records.line_id", "line_records.known_from"),
                      "n_families": ("line_records.family", "relationship_matrix.relationship"),
-                     "max_relationship_low": ("relationship_matrix.relationship", "training_set.line_id")},
+                     "max_relationship_low": ("relationship_matrix.relationship", "training_set.line_id"),
+                     "suspects": ("genotype_qc.id",)},
+    "population_shift": {"shift": ("population_structure.score", "genotype_qc.kept"), "n_markers": (
+        "drift_report.suspects", "genotype_qc.kept"), "p_value": ("line_records.family",
+                                                                  "relationship_matrix.relationship")},
+    "line_trust": {"line_id": ("breeding_values.line_id",), "phenotyped": ("training_set.line_id",),
+                   "reliability": ("breeding_values.genotypic_value_reliability",),
+                   **dict.fromkeys(("closest_relative", "closest_relationship", "mean_relationship", "trust", "why"),
+                                   ("relationship_matrix.relationship", "training_set.line_id"))},
+    "input_drift": {"feature": ("environment_features.feature",), **dict.fromkeys(
+        ("n_new", "n_reference"), ("environment_features.environment", "environment_features.season")),
+        **dict.fromkeys(("mean_new", "mean_reference", "effect", "p_value", "n_outside"),
+                        ("environment_features.value",))},
+    "prediction_drift": {"trait": ("breeding_values.trait",), "n_lines": ("breeding_values.line_id",),
+                         **dict.fromkeys(("mean", "sd", "shrinkage", "r_previous", "sd_ratio"),
+                                         ("breeding_values.genotypic_value",)),
+                         "reliability": ("breeding_values.genotypic_value_reliability",),
+                         "extrapolated": ("relationship_matrix.relationship", "training_set.line_id",
+                                          "breeding_values.phenotyped")},
+    "accuracy_promise": {"trait": ("line_means.trait",), "label": ("line_means.environment", "line_records.family"),
+                         "n_lines": ("line_means.line_id",), "n_seasons": ("line_means.season",),
+                         **dict.fromkeys(("realised", "promised", "lower", "upper", "slope", "bias", "top20_hit",
+                                          "gain_selected"), ("line_means.centred",))},
 }
 
 

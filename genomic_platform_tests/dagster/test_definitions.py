@@ -27,7 +27,8 @@ GROUPS = {
     "training": {"training_set", "forward_predictions", "recipe_differences", "model_comparison"},
     "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
-    "monitoring": {"realised_accuracy", "drift_report", "retraining_effect", "season_report"},
+    "monitoring": {"realised_accuracy", "drift_report", "population_shift", "line_trust", "input_drift",
+                   "prediction_drift", "accuracy_promise", "evidently_report", "retraining_effect", "season_report"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},
@@ -94,7 +95,9 @@ def test_the_release_waits_for_every_asset_and_blocking_check() -> None:
     assert blocking == {"trial_records_schema", "no_duplicated_lines", "pedigree_schema", "one_mean_a_line",
                         "lines_with_genotypes", "enough_variants", "nothing_later", "enough_training_lines",
                         "comparison_complete", "every_trait_decided", "values_sound"}
-    assert set(specs) - blocking == {"values_in_range", "beats_baselines", "no_platform_fault"}
+    assert set(specs) - blocking == {"values_in_range", "beats_baselines", "no_platform_fault", "same_base",
+                                     "close_relatives", "inputs_as_before", "predictions_as_before",
+                                     "accuracy_as_promised"}
     for name, spec in specs.items():
         assert spec.description, name
         assert spec.partitions_def == field_season, name

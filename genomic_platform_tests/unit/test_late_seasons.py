@@ -36,9 +36,15 @@ NORTH = Calendar("YYYY", planting_month=4, harvest_month=10)
 @pytest.mark.parametrize(("today", "late"), [
     (date(2026, 10, 31), None), (date(2026, 12, 29), None), (date(2026, 12, 30), "2026"), (date(2027, 12, 29), "2026"),
     (date(2027, 12, 30), None), (date(2040, 1, 1), None)])
-def test_a_season_is_late_from_sixty_days_on_until_the_next_is_too(today: date, late: str | None) -> None:
+def test_a_season_is_late_from_sixty_days_on_for_a_year(today: date, late: str | None) -> None:
     found = late_season(NORTH, "2025", today, 60)
     assert (found and found[0]) == late
+
+
+def test_the_first_cycle_of_a_year_is_late_when_the_whole_year_is_missing() -> None:
+    two = Calendar("YYYYc", planting_month=1, harvest_month=5, cycles=("A", "B"))
+    assert late_season(two, "2025B", date(2027, 3, 1), 60) == ("2026A", date(2026, 12, 31))
+    assert late_season(two, "2026A", date(2027, 3, 1), 60) == ("2026B", date(2026, 12, 31))
 
 
 def test_a_calendar_that_ends_or_has_no_order_is_never_late() -> None:

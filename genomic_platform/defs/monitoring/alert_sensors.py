@@ -22,9 +22,11 @@ def alert_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceResour
     opened = workspace.open()
     repository = context.repository_def
     known = {d.name for d in [*repository.sensor_defs, *repository.schedule_defs]} if repository else set()
-    new, cursor = look(context.instance, opened, context.cursor, known)
+    try:
+        new, cursor = look(context.instance, opened, context.cursor, known)
+    finally:  # what was told elsewhere is sent, also where this look fails
+        sent = opened.alerts.deliver(channels_of(opened.settings))
     for alert in new:
-        context.log.warning(alert.text())
-    sent = opened.alerts.deliver(channels_of(opened.settings))
+        context.log.info(alert.title)
     said = f"{len(new)} new" + (f"; {summary(sent)}" if sent else "") if new or sent else "nothing to tell"
     return dg.SensorResult(cursor=cursor, skip_reason=dg.SkipReason(said))

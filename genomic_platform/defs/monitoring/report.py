@@ -30,10 +30,12 @@ def _describe(season: Season, page: SeasonPage) -> dict[str, Any]:
 
 
 @season_asset(group="monitoring", code_version="1", kinds={"html"}, settings=("traits", "index", "crop", "calendar"),
-              history=("realised_accuracy", "line_means"), describe=_describe)
+              history=("realised_accuracy", "accuracy_promise", "line_means"), describe=_describe)
 def season_report(season: Season, selection_index: pl.DataFrame, breeding_values: pl.DataFrame,
                   registered_model: pl.DataFrame, realised_accuracy: pl.DataFrame, drift_report: pl.DataFrame,
-                  line_records: pl.DataFrame, line_means: pl.DataFrame, retraining_effect: pl.DataFrame) -> SeasonPage:
+                  population_shift: pl.DataFrame, line_trust: pl.DataFrame, input_drift: pl.DataFrame,
+                  prediction_drift: pl.DataFrame, accuracy_promise: pl.DataFrame, retraining_effect: pl.DataFrame,
+                  line_records: pl.DataFrame, line_means: pl.DataFrame) -> SeasonPage:
     """The season for a breeder, as one self-contained page: the list, whether to trust it, what drifted and changed."""
     file = season.program.file
     return season_page(SeasonResults(
@@ -41,4 +43,6 @@ def season_report(season: Season, selection_index: pl.DataFrame, breeding_values
         traits=_traits(season, registered_model, season.history("line_means", line_means)), value=file.index.value,
         index=selection_index, values=breeding_values, decisions=registered_model,
         accuracy=season.history("realised_accuracy", realised_accuracy), drift=drift_report, line_records=line_records,
+        population_shift=population_shift, line_trust=line_trust, input_drift=input_drift,
+        prediction_drift=prediction_drift, accuracy_promise=season.history("accuracy_promise", accuracy_promise),
         retraining_effect=retraining_effect, fingerprint=season.fingerprint, versions=season.inputs))

@@ -10,7 +10,15 @@ import os
 import sys
 import warnings
 
-from genomic_platform.commands import answers, genotypes, governance, installation, seasons, storage  # noqa: F401  each registers its commands
+from genomic_platform.commands import (  # noqa: F401  each registers its commands
+    answers,
+    costs,
+    genotypes,
+    governance,
+    installation,
+    seasons,
+    storage,
+)
 from genomic_platform.commands.console import app, err
 from genomic_platform.errors import GenomicPlatformError
 

@@ -10,14 +10,14 @@ import dagster as dg
 
 def build_definitions(resources: Mapping[str, Any] | None = None,
                       loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """Assets and checks found in `defs/`, its jobs and sensor; `resources` default to the workspace set.
+    """Assets and checks found in `defs/`, its jobs, sensor and schedule; `resources` default to the workspace set.
 
     What is started without a job, as backfills of the asset graph are, runs as the chosen season job does.
 
     Not `load_from_defs_folder`: it looks for pyproject.toml, which an installed package does not have.
     """
     from genomic_platform import defs
-    from genomic_platform.defs.jobs import train_season, train_season_gpu
+    from genomic_platform.defs.jobs import books_schedule, keep_books, train_season, train_season_gpu
     from genomic_platform.defs.monitoring.sensors import landing_sensor
     from genomic_platform.defs.registry.jobs import DECISION_JOBS
     from genomic_platform.io_managers.versioned import resources_of
@@ -29,7 +29,8 @@ def build_definitions(resources: Mapping[str, Any] | None = None,
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(defs, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(defs),
-        jobs=[train_season, train_season_gpu, *DECISION_JOBS], sensors=[landing_sensor], executor=chosen.executor_def,
+        jobs=[train_season, train_season_gpu, keep_books, *DECISION_JOBS], sensors=[landing_sensor],
+        schedules=[books_schedule], executor=chosen.executor_def,
         resources=resources or resources_of(settings.workspace or FOLDER), loggers=loggers)
 
 

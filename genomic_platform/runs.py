@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,13 +82,14 @@ def _seasons(labels: Sequence[str]) -> str:
 
 
 def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], *, force: bool = False,
-                continues: str | None = None,
+                continues: str | None = None, over_budget: bool = False,
                 progress: Progress = lambda season, step, seconds: None) -> list[SeasonRun]:
     """Run seasons in order, stopping after the first that is not published.
 
     Parameters
     ----------
     force : compute every step anew. continues : id of an unpublished run of the (only) season, whose branch goes on.
+    over_budget : train although the month's budget is spent; who acts goes to the audit log.
 
     Raises
     ------
@@ -96,17 +97,26 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         Another run of the programme is in progress.
     ProgramError
         A candidate cannot be loaded.
+    OverBudget
+        The month has cost the programme's budget.
     """
     import dagster as dg
 
+    from genomic_platform.costs.budget import budget_state
     from genomic_platform.definitions import build_definitions
+    from genomic_platform.defs.budget import OVER_BUDGET_TAG
     from genomic_platform.defs.partitions import field_season
+    from genomic_platform.defs.season_asset import FORCE_TAG
     from genomic_platform.defs.training.candidates import assets_of
     from genomic_platform.io_managers.versioned import resources_of
     from genomic_platform.models.recipes import load_recipe
 
     for recipe in program.file.candidates:
         load_recipe(recipe)
+    if not over_budget and not continues:
+        budget_state(program, workspace).require()
+    tags = ({FORCE_TAG: "true"} if force else {}) | (
+        {OVER_BUDGET_TAG: workspace.settings.who} if over_budget else {})
     outcomes: list[SeasonRun] = []
     with (dg.DagsterInstance.from_config(str(workspace.dagster_home)) as instance,
           _alone(instance, workspace, program.name)):
@@ -117,9 +127,10 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         job = definitions.resolve_job_def("train_season")
         chosen = assets_of(program.file)
         for key in keys:
-            outcomes.append(_run(job, chosen, instance, key, reporter, force, continues))
+            outcomes.append(_run(job, chosen, instance, key, reporter, tags, continues))
             if outcomes[-1].decisions_changed:
-                outcomes[-1] = _run(job, chosen, instance, key, reporter, False, continues or outcomes[-1].run_id)
+                unforced = {name: value for name, value in tags.items() if name != FORCE_TAG}
+                outcomes[-1] = _run(job, chosen, instance, key, reporter, unforced, continues or outcomes[-1].run_id)
             if not outcomes[-1].published:
                 break
     return outcomes
@@ -149,14 +160,12 @@ def _in_progress(program: str, runs: Sequence[dg.DagsterRun]) -> str:
 
 
 def _run(job: dg.JobDefinition, chosen: Sequence[dg.AssetKey], instance: dg.DagsterInstance, key: FieldSeason,
-         reporter: _Reporter, force: bool, continues: str | None) -> SeasonRun:
-    from genomic_platform.defs.season_asset import FORCE_TAG
+         reporter: _Reporter, own_tags: Mapping[str, str], continues: str | None) -> SeasonRun:
     from genomic_platform.io_managers.versioned import CONTINUES_TAG, PID_TAG
 
     reporter.start(key.season)
     tags = {"program": key.program, PID_TAG: str(os.getpid()), "dagster/max_retries": "0",
-            LOCATION_TAG[0]: LOCATION_TAG[1]} | (
-        {FORCE_TAG: "true"} if force else {}) | ({CONTINUES_TAG: continues} if continues else {})
+            LOCATION_TAG[0]: LOCATION_TAG[1], **own_tags} | ({CONTINUES_TAG: continues} if continues else {})
     result = job.execute_in_process(instance=instance, partition_key=key.key, raise_on_error=False, tags=tags,
                                     asset_selection=chosen, run_config={"loggers": {"console": {}}})
     errors = {str(e.step_failure_data.user_failure_data.metadata["error"].value) for e in result.all_events

@@ -227,7 +227,7 @@ def schema(name: str) -> None:
     Parameters
     ----------
     name
-        report, evaluate, trace or model_card.
+        report, evaluate, trace, model_card or costs.
     """
     from genomic_platform.results.report import json_schema
 

@@ -19,19 +19,20 @@ from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.workspace import Workspace
 
 SCHEMA_VERSION = 1
+_SCHEMAS = ("report", "evaluate", "trace", "model_card", "costs")
 _SCORES = ("r_all", "r_known", "r_new", "r_within_family", "slope", "bias", "top20_hit", "n_scored", "n_known", "n_new")
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace` or `model_card`.
+    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace`, `model_card` or `costs`.
 
     Raises
     ------
     ProgramError
         Another name.
     """
-    if name not in ("report", "evaluate", "trace", "model_card"):
-        raise ProgramError(f"no schema {name}; expected report, evaluate, trace or model_card")
+    if name not in _SCHEMAS:
+        raise ProgramError(f"no schema {name}; expected one of {', '.join(_SCHEMAS)}")
     return json.loads((files("genomic_platform.schemas") / f"{name}.schema.json").read_text(encoding="utf-8"))
 
 

@@ -48,4 +48,5 @@ class Prices:
         return gb_months * self.gb_month
 
     def say(self, amount: float) -> str:
-        return f"{amount:,.2f}{f' {self.currency}' if self.currency else ''}"
+        """An amount in words; what is small keeps its digits."""
+        return f"{amount:,.{2 if amount >= 1 or amount == 0 else 4}f}{f' {self.currency}' if self.currency else ''}"

@@ -63,7 +63,6 @@ class Work:
 
     def __enter__(self) -> Self:
         self._meter, self._bytes = Meter(), self._workspace.store.bytes_added
-        self._leased_from = self._lease_begin() if self._task.cards else 0.0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -95,24 +94,20 @@ class Work:
                 time=datetime.now(UTC), run_id=task.run_id, program=task.program, season=task.season,
                 asset=task.asset, kind=task.kind, fingerprint=self.fingerprint, reused=self.reused,
                 forced=task.forced and not self.reused, failed=False, wall_s=cost["wall_seconds"],
-                cpu_s=cost["cpu_seconds"], gpu_s=self._leased_s(), device=", ".join(sorted(task.cards)),
+                cpu_s=cost["cpu_seconds"], gpu_s=self._leased_s(cost["wall_seconds"]),
                 gpu_busy_s=self.device_meter.busy_s() if self.device_meter else 0.0,
+                device=", ".join(sorted(task.cards)),
                 peak_memory_bytes=None if peak is None else round(peak * _MIB),
                 bytes_written=self._workspace.store.bytes_added - self._bytes)
         return self._ended
 
-    def _lease_begin(self) -> float:
-        """Since when the cards are this work's: its process's start, or the end of the work before in it."""
-        if not self._task.own_process:
-            return time.time()
+    def _leased_s(self, wall_s: float) -> float:
+        """Seconds that the cards were this work's, since its process began or the work before it in it ended."""
+        cards = len(self._task.cards)
+        if not cards or not self._task.own_process:
+            return wall_s * cards
         import psutil
 
-        return Work._counted_until or psutil.Process().create_time()
-
-    def _leased_s(self) -> float:
-        if not self._task.cards:
-            return 0.0
-        now = time.time()
-        if self._task.own_process:
-            Work._counted_until = now
-        return max(0.0, now - self._leased_from) * len(self._task.cards)
+        since, now = Work._counted_until or psutil.Process().create_time(), time.time()
+        Work._counted_until = now
+        return max(0.0, now - since) * cards

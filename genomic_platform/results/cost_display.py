@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from genomic_platform.costs.prices import Prices
 from genomic_platform.errors import counted
 from genomic_platform.results.display import _show, _table
 
@@ -26,7 +27,7 @@ def costs_report(out: Console, found: dict[str, Any]) -> None:
         table.add_row(kind["kind"], *(str(kind[name]) for name in ("steps", "computed", "reused", "failed")),
                       *(_time(kind[name]) for name in ("wall_s", "cpu_s", "gpu_s")), _size(kind["bytes_written"]),
                       *(_share(kind[name]) for name in ("share", "repeated_share", "forced_share")),
-                      _amount(kind["cost"]))
+                      "–" if kind["cost"] is None else Prices().say(kind["cost"]))
     _show(out, table)
     _totals(out, found, month)
     _budget(out, found)
@@ -50,9 +51,8 @@ def _totals(out: Console, found: dict[str, Any], month: dict[str, Any]) -> None:
         idle = _share(month["gpu_idle_share"])
         out.print(f"graphics cards: idle {idle} of the time they were leased" if month["gpu_idle_share"] is not None
                   else "graphics cards: the driver does not tell how busy they were")
-    out.print(f"store: {_size(month['stored_bytes'])} in releases, {month['stored_gb_months']:.4f} GB-months")
-    currency = found["prices"]["currency"]
-    said = [f"cost: {month['cost']:,.2f} {currency}".strip()] if month["cost"] is not None else []
+    out.print(f"store: {_size(month['stored_bytes'])} in releases, {month['stored_gb_months']:.3g} GB-months")
+    said = [f"cost: {Prices(**found['prices']).say(month['cost'])}"] if month["cost"] is not None else []
     out.print("; ".join([*said, *([f"unpriced: {', '.join(found['unpriced'])}"] if found["unpriced"] else [])]))
 
 
@@ -76,7 +76,3 @@ def _size(count: int | None) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
-
-
-def _amount(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.2f}"

@@ -48,5 +48,6 @@ class Prices:
         return gb_months * self.gb_month
 
     def say(self, amount: float) -> str:
-        """An amount in words; what is small keeps its digits."""
-        return f"{amount:,.{2 if amount >= 1 or amount == 0 else 4}f}{f' {self.currency}' if self.currency else ''}"
+        """An amount in words; of a small one the first digits that are not 0."""
+        figure = f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.2g}"
+        return f"{figure}{f' {self.currency}' if self.currency else ''}"

@@ -32,7 +32,7 @@ stack-demo:
 	@$(COMPOSE) run --rm cli genomic-platform run rice_japonica_uy
 	@$(COMPOSE) run --rm cli genomic-platform report rice_japonica_uy --first 10
 	@. ./.env; echo "Dagster  http://localhost:$$DAGSTER_PORT\nMLflow   http://localhost:$$MLFLOW_PORT"; \
-	  echo "lakeFS   http://localhost:$$LAKEFS_PORT (keys in .env)\nstop with: make stack-down"
+	  echo "lakeFS   http://localhost:$$LAKEFS_PORT (keys in .env)\nEvidently http://localhost:$${EVIDENTLY_PORT:-8001}\nstop with: make stack-down"
 
 # Containers of runs are not Compose's own; the volumes are kept.
 stack-down:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genomic_platform.errors import StoreError
+from genomic_platform.stores.journal import append_line, whole_lines
 from genomic_platform.stores.lock import exclusive
 
 Action = Literal["promotion", "rollback", "approval", "rejection", "deletion", "export", "prediction", "migration",
@@ -80,7 +80,7 @@ class AuditLog:
     def entries(self, program: str | None = None) -> list[dict[str, Any]]:
         """The lines as written, oldest first; of one programme or all."""
         try:
-            found = [json.loads(line) for line in self._lines()[0]]
+            found = [json.loads(line) for line in whole_lines(self.path)[0]]
         except ValueError as error:
             raise StoreError(f"{self.path}: a line is not an entry of the log; `genomic-platform audit verify` names "
                              "it; repair: restore the log from a copy") from error
@@ -95,7 +95,7 @@ class AuditLog:
         anchors : heads kept elsewhere, by where (`release abc… of rice 2013`).
         expected : keys that must have a line, with what they stand for.
         """
-        lines, torn = self._lines()
+        lines, torn = whole_lines(self.path)
         findings = [Finding(len(lines) + 1, "unfinished, without a line end: the writer was killed, or the line was "
                                             "cut; the next entry replaces it")] if torn else []
         hashes, keys, previous = [GENESIS], set(), GENESIS
@@ -116,21 +116,9 @@ class AuditLog:
                      for key, said in (expected or {}).items() if key not in keys]
         return findings
 
-    def _lines(self) -> tuple[list[str], str]:
-        """Whole lines, and what follows the last line end."""
-        text = self.path.read_bytes().decode("utf-8", "replace") if self.path.is_file() else ""
-        *whole, torn = text.split("\n")
-        return whole, torn
-
     def _append(self, line: str) -> None:
-        """Write a line behind the last line end: what a killed writer left there was told to nobody."""
         try:
-            with self.path.open("r+b" if self.path.exists() else "x+b") as file:
-                file.truncate(file.read().rfind(b"\n") + 1)
-                file.seek(0, os.SEEK_END)
-                file.write(line.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            append_line(self.path, line)
         except OSError as error:
             raise StoreError(f"{self.path}: expected to append to the audit log, the system refused: {error}; "
                              "repair: make room or give access, and repeat the command") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from genomic_platform.drift.season_pages import PAGE_FILES, SeasonPages
 from genomic_platform.genotypes.merging.batch_set import GenotypeBatches
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.models.candidate import COST, FittedCandidate
-from genomic_platform.schemas import genotypes, pedigree, phenotypes, predictions
+from genomic_platform.results.season_page import SeasonPage
+from genomic_platform.schemas import genotypes, monitoring, pedigree, phenotypes, predictions
 from genomic_platform.stores.assets import Codec, FolderCodec, TableCodec
 
 TABLES = (
@@ -16,6 +18,8 @@ TABLES = (
     predictions.FORWARD_PREDICTIONS, predictions.RECIPE_DIFFERENCES, predictions.MODEL_COMPARISON,
     predictions.REGISTERED_MODEL, predictions.VALUES, predictions.SELECTION_INDEX,
     predictions.REALISED_ACCURACY, predictions.DRIFT_REPORT,
+    monitoring.POPULATION_SHIFT, monitoring.LINE_TRUST, monitoring.INPUT_DRIFT, monitoring.PREDICTION_DRIFT,
+    monitoring.ACCURACY_PROMISE, monitoring.RETRAINING_EFFECT,
 )
 
 CANDIDATE = FolderCodec(FittedCandidate.load, circumstances=("run.json", COST))
@@ -25,6 +29,8 @@ ASSETS: dict[str, Codec] = {
     **{contract.name: TableCodec(contract) for contract in TABLES},
     "genotype_batch": FolderCodec(GenotypeBatches.open),
     "genotype_panel": FolderCodec(GenotypeTable.open),
+    "evidently_report": FolderCodec(SeasonPages.load, circumstances=PAGE_FILES),
+    "season_report": FolderCodec(SeasonPage.load),
 }
 
 

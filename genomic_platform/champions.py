@@ -5,6 +5,7 @@ Shared by the graph, which ranks a season, and by the command line, which ranks 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,21 @@ def champions(decisions: pl.DataFrame,
     keys = {trait: tuple(key) for trait, *key in decisions.select("trait", *CHAMPION).iter_rows()}
     fitted = {key: read(*key) for key in sorted(set(keys.values()))}
     return {trait: fitted[key] for trait, key in keys.items()}
+
+
+def true_spreads(champion_of: Mapping[str, FittedCandidate], value: str) -> dict[str, float]:
+    """Trait → standard deviation of the true values among training lines, trait's unit, as its champion estimates it.
+
+    Parameters
+    ----------
+    value : genotypic_value, which the line residual belongs to, or breeding_value.
+    """
+    residual = "line_residual_variance" if value == "genotypic_value" else ""
+    found = {}
+    for trait, champion in champion_of.items():
+        said = champion.model.summary()[trait]
+        found[trait] = math.sqrt(float(said["genetic_sd"]) ** 2 + float(said.get(residual, 0.0)))
+    return found
 
 
 def index_goals(traits: Mapping[str, Trait], champion_of: Mapping[str, FittedCandidate],

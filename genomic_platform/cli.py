@@ -16,6 +16,9 @@ from genomic_platform.commands import (  # noqa: F401  each registers its comman
     genotypes,
     governance,
     installation,
+    monitoring,
+    pages,
+    retraining,
     seasons,
     storage,
 )

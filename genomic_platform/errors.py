@@ -9,6 +9,7 @@
     ├── DecisionsChanged       somebody decided on a champion while the run went on: transient
     ├── OverBudget             the programme's month has cost its budget; no new training
     ├── MissingExtra           an optional package is not installed
+    ├── AlertNotSent           a channel did not take an alert: transient
     ├── OutOfDeviceMemory      a training does not fit the device, with a smaller batch neither
     └── StoreError             the versioned store
         ├── ObjectNotFound     no such branch, commit or path
@@ -130,6 +131,13 @@ class MissingExtra(GenomicPlatformError):
 
 class OutOfDeviceMemory(GenomicPlatformError):
     """A training does not fit the device's memory; the message says which batches were tried."""
+
+
+class AlertNotSent(GenomicPlatformError):
+    """A channel did not take an alert; the message holds neither address nor password."""
+
+    transient = True
+    exit_code = 4
 
 
 class StoreError(GenomicPlatformError):

@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -160,6 +161,26 @@ class SearchSection(Section):
     minutes: Annotated[float, Field(gt=0)] = Budget.minutes
 
 
+class RetrainingSection(Section):
+    """When models are trained again beside the arrival of data, and what is tried then.
+
+    `challengers`: recipes that are fitted and compared beside the candidates only when there is cause: too slow, or too
+    many, for every season. One that becomes champion stays. `on`: which causes start a retraining; drift, accuracy
+    below what was promised, the months before planting and after harvest of `calendar`. `cooldown_days`: least time
+    between two of them.
+    """
+
+    challengers: tuple[str, ...] = ()
+    on: tuple[Literal["drift", "accuracy", "before_planting", "after_harvest"], ...] = (
+        "drift", "accuracy", "before_planting", "after_harvest")
+    cooldown_days: Annotated[float, Field(ge=0)] = 14
+
+    @field_validator("challengers")
+    @classmethod
+    def _challengers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known_recipes(value)
+
+
 class LandingSection(Section):
     """Files used where they lie (`init --in-place`) beside those in `landing/`."""
 
@@ -187,6 +208,7 @@ class ProgramFile(Section):
     gate: GateSection = GateSection()
     search: SearchSection | None = None
     budget: BudgetSection | None = None
+    retraining: RetrainingSection = RetrainingSection()
     landing: LandingSection = LandingSection()
     sources: tuple[Source, ...] = ()
 
@@ -223,14 +245,30 @@ class ProgramFile(Section):
     def _candidates(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("expected at least one candidate recipe")
-        from genomic_platform.models.recipes import RECIPES
+        return _known_recipes(value)
 
-        if unknown := [c for c in value if c.removeprefix("search:") not in RECIPES and not OWN_RECIPE.fullmatch(c)]:
-            raise ValueError(f"unknown recipe {', '.join(unknown)}; expected some of {', '.join(RECIPES)}, or your "
-                             "own as package.module:Class")
-        if len(set(value)) < len(value):
-            raise ValueError(f"a candidate is named twice: {', '.join(value)}; expected each once")
-        return value
+    @model_validator(mode="after")
+    def _challengers(self) -> ProgramFile:
+        if both := sorted(set(self.candidates) & set(self.retraining.challengers)):
+            raise ValueError(f"retraining.challengers names candidates: {', '.join(both)}; expected recipes that are "
+                             "not fitted every season")
+        return self
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Candidates, then challengers: every recipe that may be fitted."""
+        return (*self.candidates, *self.retraining.challengers)
+
+
+def _known_recipes(value: tuple[str, ...]) -> tuple[str, ...]:
+    from genomic_platform.models.recipes import RECIPES
+
+    if unknown := [c for c in value if c.removeprefix("search:") not in RECIPES and not OWN_RECIPE.fullmatch(c)]:
+        raise ValueError(f"unknown recipe {', '.join(unknown)}; expected some of {', '.join(RECIPES)}, or your "
+                         "own as package.module:Class")
+    if len(set(value)) < len(value):
+        raise ValueError(f"a candidate is named twice: {', '.join(value)}; expected each once")
+    return value
 
 
 @dataclass(frozen=True)
@@ -258,6 +296,13 @@ class Program:
 
     def season(self, label: str) -> FieldSeason:
         return FieldSeason(self.name, label)
+
+    def joined_by(self, challengers: Collection[str]) -> Program:
+        """The programme with those of its challengers among the candidates."""
+        joined = tuple(c for c in self.file.retraining.challengers if c in challengers)
+        if not joined:
+            return self
+        return replace(self, file=self.file.model_copy(update={"candidates": (*self.file.candidates, *joined)}))
 
     def settings_digest(self, *sections: str) -> str:
         """sha256 of the named sections of `program.toml`: what a step that uses them depends on.

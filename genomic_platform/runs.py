@@ -42,7 +42,7 @@ class SeasonRun:
 def stale_seasons(program: Program, workspace: Workspace, chosen: Sequence[str] | None = None,
                   force: bool = False, replay: bool = False) -> list[str]:
     """Seasons to run, in calendar order: new or changed ones; with `replay` those published by another program.toml
-    too, with `force` all; `chosen` narrows either.
+    or other code too, with `force` all; `chosen` narrows either.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def stale_seasons(program: Program, workspace: Workspace, chosen: Sequence[str] 
     states = season_states(Landing(program), main)
     settings = program.settings_digest(*RESULT_SECTIONS)
     before = {label for label in main.published() if replay and (found := main.record(RELEASE, label)) is not None
-              and found.extra["settings"] != settings}
+              and (found.extra["settings"] != settings or found.code_version != code_version())}
     if unknown := sorted(set(chosen or ()) - {s.season for s in states}):
         raise NotAvailable(f"no trial records of season {', '.join(unknown)}; found "
                            f"{', '.join(s.season for s in states)}")
@@ -82,13 +82,14 @@ def _seasons(labels: Sequence[str]) -> str:
 
 
 def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], *, force: bool = False,
-                continues: str | None = None, over_budget: bool = False,
+                continues: str | None = None, cause: str = "", over_budget: bool = False,
                 progress: Progress = lambda season, step, seconds: None) -> list[SeasonRun]:
     """Run seasons in order, stopping after the first that is not published.
 
     Parameters
     ----------
     force : compute every step anew. continues : id of an unpublished run of the (only) season, whose branch goes on.
+    cause : why the run is started beside new data; kept with the release, and may call challengers.
     over_budget : train although the month's budget is spent; who acts goes to the audit log.
 
     Raises
@@ -106,17 +107,15 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
     from genomic_platform.definitions import build_definitions
     from genomic_platform.defs.budget import OVER_BUDGET_TAG
     from genomic_platform.defs.partitions import field_season
-    from genomic_platform.defs.season_asset import FORCE_TAG
     from genomic_platform.defs.training.candidates import assets_of
     from genomic_platform.io_managers.versioned import resources_of
     from genomic_platform.models.recipes import load_recipe
 
-    for recipe in program.file.candidates:
+    for recipe in program.file.recipes:
         load_recipe(recipe)
     if not over_budget and not continues:
         budget_state(program, workspace).require()
-    tags = ({FORCE_TAG: "true"} if force else {}) | (
-        {OVER_BUDGET_TAG: workspace.settings.who} if over_budget else {})
+    own = {OVER_BUDGET_TAG: workspace.settings.who} if over_budget else {}
     outcomes: list[SeasonRun] = []
     with (dg.DagsterInstance.from_config(str(workspace.dagster_home)) as instance,
           _alone(instance, workspace, program.name)):
@@ -127,10 +126,11 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         job = definitions.resolve_job_def("train_season")
         chosen = assets_of(program.file)
         for key in keys:
-            outcomes.append(_run(job, chosen, instance, key, reporter, tags, continues))
+            tags = own | _tags(instance, key, force=force, continues=continues, cause=cause)
+            outcomes.append(_run(job, chosen, instance, key, reporter, tags))
             if outcomes[-1].decisions_changed:
-                unforced = {name: value for name, value in tags.items() if name != FORCE_TAG}
-                outcomes[-1] = _run(job, chosen, instance, key, reporter, unforced, continues or outcomes[-1].run_id)
+                tags = own | _tags(instance, key, continues=continues or outcomes[-1].run_id, cause=cause)
+                outcomes[-1] = _run(job, chosen, instance, key, reporter, tags)
             if not outcomes[-1].published:
                 break
     return outcomes
@@ -159,14 +159,24 @@ def _in_progress(program: str, runs: Sequence[dg.DagsterRun]) -> str:
             "wait for it, or cancel it in the Dagster UI")
 
 
-def _run(job: dg.JobDefinition, chosen: Sequence[dg.AssetKey], instance: dg.DagsterInstance, key: FieldSeason,
-         reporter: _Reporter, own_tags: Mapping[str, str], continues: str | None) -> SeasonRun:
+def _tags(instance: dg.DagsterInstance, key: FieldSeason, *, force: bool = False, continues: str | None = None,
+          cause: str = "") -> dict[str, str]:
+    """Tags of a run of the season. A run that continues another has its cause."""
+    from genomic_platform.defs.season_asset import FORCE_TAG
     from genomic_platform.io_managers.versioned import CONTINUES_TAG, PID_TAG
+    from genomic_platform.retraining.challengers import CAUSE_TAG
 
+    begun = instance.get_run_by_id(continues) if continues else None
+    cause = cause or (begun.tags.get(CAUSE_TAG, "") if begun else "")
+    return {"program": key.program, PID_TAG: str(os.getpid()), "dagster/max_retries": "0",
+            LOCATION_TAG[0]: LOCATION_TAG[1]} | ({FORCE_TAG: "true"} if force else {}) | (
+        {CONTINUES_TAG: continues} if continues else {}) | ({CAUSE_TAG: cause} if cause else {})
+
+
+def _run(job: dg.JobDefinition, chosen: Sequence[dg.AssetKey], instance: dg.DagsterInstance, key: FieldSeason,
+         reporter: _Reporter, tags: Mapping[str, str]) -> SeasonRun:
     reporter.start(key.season)
-    tags = {"program": key.program, PID_TAG: str(os.getpid()), "dagster/max_retries": "0",
-            LOCATION_TAG[0]: LOCATION_TAG[1], **own_tags} | ({CONTINUES_TAG: continues} if continues else {})
-    result = job.execute_in_process(instance=instance, partition_key=key.key, raise_on_error=False, tags=tags,
+    result = job.execute_in_process(instance=instance, partition_key=key.key, raise_on_error=False, tags=dict(tags),
                                     asset_selection=chosen, run_config={"loggers": {"console": {}}})
     errors = {str(e.step_failure_data.user_failure_data.metadata["error"].value) for e in result.all_events
               if e.is_step_failure and e.step_failure_data.user_failure_data

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from genomic_platform.errors import ProgramError
 
 PREFIX = "GENOMIC_PLATFORM_"
 FILE = "genomic_platform.toml"
-_ADDRESSES = ("lakefs_endpoint", "dagster_url", "lakefs_url", "mlflow_url")
+_HOST_AND_PORT = re.compile(r"[0-9A-Za-z._-]+:(?!0)\d{1,5}")
+_MAILBOX = re.compile(r"[0-9A-Za-z.!#$%&'*+/=?^_`{|}~-]+@[0-9A-Za-z._-]+")
+_ADDRESSES = ("lakefs_endpoint", "dagster_url", "lakefs_url", "mlflow_url", "evidently_url")
 
 
 class Settings(BaseModel):
@@ -42,6 +47,9 @@ class Settings(BaseModel):
     lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
     mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
                                             "empty = host and mlflow_port")
+    evidently_url: str = Field("", description="Evidently UI as a person's browser reaches it, for links; "
+                                               "empty = host and evidently_port")
+    evidently_pages: bool = Field(True, description="draw a season's drift pages, where Evidently is installed")
     wandb_project: str = Field("", description="Weights & Biases project that candidates' runs are mirrored to, in the "
                                                "account and mode of its own variables (WANDB_API_KEY, WANDB_MODE); "
                                                "empty = none")
@@ -67,10 +75,25 @@ class Settings(BaseModel):
     price_cpu_hour: float = Field(0, ge=0, description="price of an hour of one processor core at work; 0 = unpriced")
     price_gpu_hour: float = Field(0, ge=0, description="price of an hour of one leased graphics card; 0 = unpriced")
     price_gb_month: float = Field(0, ge=0, description="price of keeping 1 GB (10^9 bytes) for a month; 0 = unpriced")
+    alert_late_days: int = Field(60, ge=0, description="days after a season's harvest month before its missing trial "
+                                                       "records are told as an alert")
+    alert_file: str = Field("", description="file that alerts are appended to as JSON lines, absolute; empty = none")
+    alert_webhook: SecretStr = Field(SecretStr(""), description="address that alerts are posted to as JSON; "
+                                                                "empty = none")
+    alert_slack_webhook: SecretStr = Field(SecretStr(""), description="address of an incoming webhook of Slack, or of "
+                                                                      "what takes the same; empty = none")
+    alert_smtp: str = Field("", description="mail server for alerts, host:port; empty = none")
+    alert_smtp_security: Literal["starttls", "ssl", "none"] = Field(
+        "starttls", description="how the mail server is spoken to: starttls, ssl (from the first byte), none")
+    alert_smtp_user: str = Field("", description="user of the mail server; empty = no login")
+    alert_smtp_password: SecretStr = Field(SecretStr(""), description="password of the user of the mail server")
+    alert_email_from: str = Field("", description="sender of alerts by e-mail")
+    alert_email_to: str = Field("", description="recipients of alerts by e-mail, by commas")
     actor: str = Field("", description="who acts, for the audit log; empty = the user of the operating system")
     host: str = Field("127.0.0.1", description="address the web pages listen on")
     dagster_port: int = Field(3000, description="port of the Dagster web UI")
     mlflow_port: int = Field(5000, description="port of the MLflow web UI")
+    evidently_port: int = Field(8000, description="port of the Evidently web UI")
 
     @property
     def who(self) -> str:
@@ -92,9 +115,49 @@ class Settings(BaseModel):
             raise ValueError(f"{asking} needs {', '.join(missing)}")
         return self
 
+    @model_validator(mode="after")
+    def _alerts(self) -> Settings:
+        faults = [*self._webhook_faults(), *self._mail_faults()]
+        if self.alert_file and not Path(self.alert_file).is_absolute():
+            faults.append(f"alert_file is {self.alert_file!r}; expected an absolute path, since alerts are sent by "
+                          "processes that start elsewhere")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _webhook_faults(self) -> Iterator[str]:
+        for name in ("alert_webhook", "alert_slack_webhook"):
+            address = getattr(self, name).get_secret_value()
+            if address and not re.fullmatch(r"https?://[!-~]+", address):
+                yield f"{name}: expected an address that begins with http:// or https:// and has no space in it"
+
+    def _mail_faults(self) -> Iterator[str]:
+        needed = ("alert_smtp", "alert_email_from", "alert_email_to")
+        login = ("alert_smtp_user", "alert_smtp_password")
+        given = [name for name in (*needed, *login) if _plain(getattr(self, name))]
+        if given and (missing := [name for name in needed if name not in given]):
+            yield f"{given[0]} needs {', '.join(missing)}"
+        if len(alone := [name for name in login if name in given]) == 1:
+            yield f"{alone[0]} needs {next(name for name in login if name not in alone)}"
+        if "alert_smtp_user" in given and self.alert_smtp_security == "none":
+            yield "alert_smtp_user needs alert_smtp_security starttls or ssl: a password is not sent in the clear"
+        if self.alert_smtp and not (_HOST_AND_PORT.fullmatch(self.alert_smtp)
+                                    and int(self.alert_smtp.rpartition(":")[2]) < 2 ** 16):
+            yield f"alert_smtp is {self.alert_smtp!r}; expected host:port, such as mail.example.org:587"
+        for name in ("alert_email_from", "alert_email_to"):
+            odd = [a.strip() for a in getattr(self, name).split(",") if not _MAILBOX.fullmatch(a.strip())]
+            if name in given and odd:
+                yield f"{name} has {odd[0]!r}; expected an address such as breeding@example.org"
+        if "," in self.alert_email_from:
+            yield "alert_email_from has several addresses; expected one"
+
     def table(self) -> list[tuple[str, object, str]]:
         """(name, value, meaning) of every setting."""
         return [(name, getattr(self, name), info.description or "") for name, info in type(self).model_fields.items()]
+
+
+def _plain(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _system_user() -> str:
@@ -128,9 +191,15 @@ def read_settings(folder: Path | None = None, **command_line: object) -> Setting
     try:
         return Settings.model_validate({**in_file, **in_environment, **given})
     except ValidationError as error:
-        faults = [f"{origin.get(str(e['loc'][0]), 'command line')}: setting {e['loc'][0]} is {e['input']!r}: {e['msg']}"
+        faults = [f"{origin.get(str(e['loc'][0]), 'command line')}: setting {e['loc'][0]} is {_shown(e)}: {e['msg']}"
                   if e["loc"] else f"settings: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise ProgramError("\n".join(faults)) from error
+
+
+def _shown(error: ErrorDetails) -> str:
+    """The value of a wrong setting, but for one that is kept secret."""
+    field = Settings.model_fields.get(str(error["loc"][0]))
+    return "not shown" if field is not None and field.annotation is SecretStr else repr(error["input"])
 
 
 def child_environment(workspace: Path) -> dict[str, str]:
@@ -147,6 +216,11 @@ def mirror_environment(folder: Path) -> dict[str, str]:
     """The environment for the process that speaks to Weights & Biases: its files in `folder` unless set otherwise."""
     return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data"),
             "WANDB_CONFIG_DIR": str(folder / "config"), "WANDB_ERROR_REPORTING": "false", **os.environ}
+
+
+def page_environment() -> dict[str, str]:
+    """The environment for a process that draws Evidently's pages: it reports nothing home."""
+    return {**os.environ, "DO_NOT_TRACK": "1"}
 
 
 def visible_devices() -> tuple[str, ...]:

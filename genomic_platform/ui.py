@@ -1,4 +1,4 @@
-"""Serving the web pages of a workspace: Dagster's web server and daemon, and MLflow's, until interrupted."""
+"""Serving the web pages of a workspace: Dagster's server and daemon, MLflow's, Evidently's; until interrupted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from genomic_platform.errors import ProgramError
 from genomic_platform.settings import child_environment
+from genomic_platform.stores.evidently_projects import FOLDER, installed
 from genomic_platform.workspace import Workspace
 
 _START_SECONDS = 120
 
 
 def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
-    """Start the three processes, say their addresses once they answer, and stop all when one ends.
+    """Start the processes, say their addresses once they answer, and stop all when one ends.
 
     Raises
     ------
@@ -31,6 +32,8 @@ def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
     pages = {"Dagster": (settings.dagster_port, "/server_info")}
     if not settings.mlflow_uri:
         pages["MLflow"] = (settings.mlflow_port, "/health")
+    if installed():
+        pages["Evidently"] = (settings.evidently_port, "/api/version")
     for name, (port, _) in pages.items():
         with socket.socket() as probe:
             if probe.connect_ex((settings.host, port)) == 0:
@@ -45,8 +48,8 @@ def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
     try:
         for name, (port, path) in pages.items():
             _wait(f"http://{settings.host}:{port}{path}", running, logs)
-            say(f"{name:8} http://{settings.host}:{port}")
-        say(f"logs     {logs}\nstop with Ctrl-C")
+            say(f"{name:9} http://{settings.host}:{port}")
+        say(f"logs      {logs}\nstop with Ctrl-C")
         while all(process.poll() is None for process in running):
             time.sleep(1)
     finally:
@@ -57,25 +60,29 @@ def serve(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 
 def commands(workspace: Workspace) -> dict[str, list[str]]:
-    """The command line of each process by name; of MLflow's unless a server of its own is set."""
+    """The command line of each process by name; of MLflow's unless a server is set, of Evidently's if installed."""
     settings, python = workspace.settings, sys.executable
     location = ["-m", "genomic_platform.definitions"]
     mlflow = {"mlflow": [
         python, "-m", "mlflow", "server", "--backend-store-uri", workspace.mlflow_uri, "--default-artifact-root",
         str(workspace.root / "mlflow" / "artifacts"), "--host", settings.host, "--port", str(settings.mlflow_port),
         "--workers", "1"]}
+    evidently = {"evidently": [
+        python, "-m", "evidently.cli", "ui", "--workspace", str(workspace.root / FOLDER), "--host", settings.host,
+        "--port", str(settings.evidently_port)]}
     return {
         "webserver": [python, "-m", "dagster_webserver", *location, "-h", settings.host, "-p",
                       str(settings.dagster_port)],
         "daemon": [python, "-m", "dagster._daemon", "run", *location],
         **({} if settings.mlflow_uri else mlflow),
+        **(evidently if installed() else {}),
     }
 
 
 def _start(name: str, command: list[str], workspace: Workspace, logs: Path) -> subprocess.Popen[bytes]:
     environment = child_environment(workspace.root) | {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true",
-        "GIT_PYTHON_REFRESH": "quiet", "PYTHONUNBUFFERED": "1"}
+        "GIT_PYTHON_REFRESH": "quiet", "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}  # the last: Evidently
     with (logs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from genomic_platform.alerts.outbox import Outbox
 from genomic_platform.audit import AuditLog
 from genomic_platform.errors import ProgramError
 from genomic_platform.program import FieldSeason, Program, read_program
@@ -81,6 +82,10 @@ class Workspace:
     @cached_property
     def audit(self) -> AuditLog:
         return AuditLog(self.root / "audit")
+
+    @cached_property
+    def alerts(self) -> Outbox:
+        return Outbox(self.root / "alerts")
 
     def program_folders(self) -> dict[str, Path]:
         """Registered programmes and their folders (kept relative to the workspace, so that both can move)."""

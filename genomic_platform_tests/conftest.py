@@ -11,6 +11,9 @@ import pytest
 
 from genomic_platform_tests.support.lakefs_server import ABSENT, Server, server_missing
 
+#: Evidently takes seconds a season; what tests it turns it on.
+os.environ.setdefault("GENOMIC_PLATFORM_EVIDENTLY_PAGES", "false")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_as_in_the_foreground() -> None:

@@ -16,7 +16,10 @@ def settings() -> None:
 
 @app.command(sort_key=41)
 def ui(folder: Folder) -> None:
-    """Serve the Dagster UI (web server, daemon) and the MLflow UI on the programme's workspace, until interrupted."""
+    """Serve the UIs of Dagster (with its daemon), MLflow and Evidently on the programme's workspace, until interrupted.
+
+    Evidently's only where it is installed.
+    """
     from genomic_platform.ui import serve
 
     program, workspace = opened(folder)

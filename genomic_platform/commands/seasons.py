@@ -84,7 +84,7 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
     season
         Only these seasons.
     replay
-        Run published seasons again as program.toml is now (another candidate, say); what it does not touch is reused.
+        Run published seasons again as program.toml and code are now (another candidate, say), reusing what is the same.
     force
         Run again although nothing in landing changed, and compute everything anew (newer code).
     over_budget

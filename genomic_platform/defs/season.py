@@ -22,6 +22,7 @@ from genomic_platform.landing.state import season_states
 from genomic_platform.models.candidate import FittedCandidate
 from genomic_platform.models.protocol import TrainingSet
 from genomic_platform.program import FieldSeason, Program
+from genomic_platform.retraining.challengers import CAUSE_TAG, calls, challengers_joining
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.protocol import MAIN
@@ -40,6 +41,7 @@ class Season:
     notices: list[Notice] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
+    cause: str = ""
     fingerprint: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     meter: DeviceMeter | None = None
@@ -103,12 +105,16 @@ class Season:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Recipes of program.toml that are fitted, compared and may become champion."""
+        """Recipes that are fitted, compared and may become champion: those of program.toml, challengers that joined."""
         return self.program.file.candidates
 
     def known(self, *recipes: str) -> TrainingSet:
         """What models of these recipes may learn from at the season."""
-        return known_at(self.assets, self.label, recipes)
+        return self.known_at(self.label, *recipes)
+
+    def known_at(self, season: str, *recipes: str) -> TrainingSet:
+        """What they may have learnt from at an earlier season, as its release has it now."""
+        return known_at(self.assets, season, recipes)
 
     def candidates_before(self) -> dict[str, FittedCandidate]:
         """Recipe → the candidate of the preceding season as first published, before this season's harvest.
@@ -173,4 +179,6 @@ def open_season(context: dg.AssetExecutionContext) -> Season:
                              [s.season for s in states if s.state == "published"])
         require_budget(context.run, program, workspace)
         workspace.store.branch(branch)
-    return Season(workspace, program, key.season, AssetStore(workspace.store, key.program, branch), context.run.run_id)
+    assets, cause = AssetStore(workspace.store, key.program, branch), context.run.tags.get(CAUSE_TAG, "")
+    joined = challengers_joining(assets, program.file.retraining.challengers, key.season, called=calls(cause))
+    return Season(workspace, program.joined_by(joined), key.season, assets, context.run.run_id, cause=cause)

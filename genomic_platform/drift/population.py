@@ -5,9 +5,13 @@ Only lines new to training are compared with the lines known before. The rule, i
 1. `no_test`: no new or no reference line has genotypes.
 2. `too_few`: fewer than 10 new lines, or fewer than 3 families (relationship clusters where families are unknown)
    among the new or the reference lines. Figures are given, no p-value.
-3. `platform`: at least 10 markers, most of those that moved far, lie near the mirror image of their old frequency
-   (|p_new + p_ref − 1| ≤ 0.1, |p_new − p_ref| ≥ 0.3 and ≥ 4 standard deviations of what sampling families gives),
-   more than in 95 % of permutations of families. A fault of coding or platform: the markers are listed.
+3. `platform`: a fault of coding or platform; the markers are listed. Either of
+   (a) phases: the correlations of at least 10 markers with their neighbours turned round (cosine ≤ −0.4 between the
+   two sides), and they stand apart, more of them than of markers between −0.4 and −0.2. Asked only where phases are
+   the same on both sides otherwise (median cosine ≥ 0.25).
+   (b) mirror images: at least 10 markers, most of those that moved far, lie near the mirror image of their old
+   frequency (|p_new + p_ref − 1| ≤ 0.1, |p_new − p_ref| ≥ 0.3 and ≥ 4 standard deviations of what sampling families
+   gives), more than in 95 % of permutations of families.
 4. `new_family`: without such markers, F_ST is ≥ 0.01 and larger than in 95 % of permutations of whole families
    between the sides, and at least a tenth of the new lines have no kin (correlation ≥ 0.25) in training. The new
    lines come from another base than new families of the old one would.
@@ -25,14 +29,15 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.drift import families as fam
-from genomic_platform.drift.families import NEW, REFERENCE, SideStatistics, Units
-from genomic_platform.genotypes.kinship.relationship import vanraden
+from genomic_platform.drift.families import NEW, Compared, Mirrored, SideStatistics, Units, p_value
+from genomic_platform.drift.phases import phase_agreement
 from genomic_platform.genotypes.population.clusters import KIN, correlations
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 
 MIN_NEW_LINES, MIN_FAMILIES = 10, 3
 MIN_SUSPECTS, MIRROR, MIN_JUMP, FAR = 10, 0.1, 0.3, 4.0
+TURNED, SAME_PHASES = 0.4, 0.25
 ALPHA, MIN_FST, MIN_FOREIGN = 0.05, 0.01, 0.1
 _NORMAL_MEDIAN = 0.4549  # median of χ² with one degree of freedom
 _MARKERS = {"variant_id": pl.String, "frequency_reference": pl.Float64, "frequency_new": pl.Float64,
@@ -41,10 +46,11 @@ _MARKERS = {"variant_id": pl.String, "frequency_reference": pl.Float64, "frequen
 
 @dataclass(frozen=True)
 class _Permuted:
-    """What permuting families gives: F_ST as large as observed how often; suspects in 95 % of permutations at most."""
+    """What permuting families gives: F_ST as large as observed how often; markers near their mirror image in 95 % of
+    permutations at most."""
 
     p_value: float | None
-    suspects: float
+    mirrored: float
 
 
 def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collection[str],
@@ -68,40 +74,49 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
     markers : variant_id, frequency_reference, frequency_new, difference (new − reference), suspect; in table order,
         empty for `no_test`.
     """
-    reference, compared = set(reference_lines), set(reference_lines) | set(new_lines)
-    lines = [line for line in genotypes.lines if line in compared]
-    new_N = np.array([line not in reference for line in lines], dtype=bool)
-    counts = {"season": season, "n_new_lines": int(new_N.sum()), "n_reference_lines": int((~new_N).sum())}
-    if not counts["n_new_lines"] or not counts["n_reference_lines"]:
+    sample = fam.compared(genotypes, new_lines=new_lines, reference_lines=reference_lines, families=families,
+                          relationship_NN=relationship_NN)
+    counts = {"season": season, **_counts(genotypes, set(new_lines), set(reference_lines))}
+    if sample is None:
         return _no_test(counts), pl.DataFrame(schema=_MARKERS)
-    table = genotypes if len(lines) == genotypes.n_lines else genotypes.select(lines=lines)
-    if relationship_NN is None:
-        matrix_NN = vanraden(table).matrix_NN
-    else:
-        rows_N = genotypes.line_rows(lines)
-        matrix_NN = relationship_NN[np.ix_(rows_N, rows_N)]
-    correlation_NN = correlations(matrix_NN)
-    units = fam.units_of(fam.family_of_lines(lines, families, new_N, matrix_NN), new_N)
-    sides = fam.side_statistics(table, units)
-    testable = (counts["n_new_lines"] >= MIN_NEW_LINES
-                and min(units.n_new_families, units.n_reference_families) >= MIN_FAMILIES)
+    sides, tested = fam.side_statistics(genotypes, sample), testable(sample)
     scale = _family_scale(sides)
-    far_M, suspect_M = _moved(sides.frequency[REFERENCE], sides.frequency[NEW], scale)
-    far_M, suspect_M = far_M & testable, suspect_M & testable
-    permuted = _permute(table, units, sides, suspect_M, scale, permutations, seed) if testable else _Permuted(None, 0)
-    figures = {
-        **counts,
-        "n_families": units.n_new_families,
-        "mean_shift": float(np.nanmean(np.abs(sides.frequency[NEW] - sides.frequency[REFERENCE]))),
+    far_M, mirrored_M = (moved_M & tested for moved_M in _moved(sides, scale))
+    turned_M = _turned(phase_agreement(genotypes, sample)) if tested else np.zeros_like(far_M)
+    suspect_M = mirrored_M | turned_M
+    permuted = _permute(genotypes, sample, sides, suspect_M, scale, permutations, seed) if tested \
+        else _Permuted(None, 0)
+    platform = turned_M.any() or MIN_SUSPECTS <= mirrored_M.sum() > max(permuted.mirrored, far_M.sum() / 2)
+    figures = counts | _figures(genotypes, sample, sides, suspect_M) | {"p_value": permuted.p_value}
+    return _decided(figures, sample.units, tested, bool(platform)), _marker_table(genotypes, sides, suspect_M)
+
+
+def _figures(genotypes: GenotypeTable, sample: Compared, sides: SideStatistics, suspect_M: np.ndarray) -> dict:
+    """Columns of DRIFT_REPORT that need no permutation."""
+    p_ref, p_new = sides.frequency
+    kinship = correlations(sample.matrix_KK)[np.ix_(sample.new_K, ~sample.new_K)]
+    return {
+        "n_families": sample.units.n_new_families,
+        "mean_shift": float(np.nanmean(np.abs(p_new - p_ref))),
         "fst": _fst(sides, ~suspect_M),
-        "p_value": permuted.p_value,
         "effective_alleles": float(np.mean(sides.alleles[NEW])),
-        "max_relationship_low": int((correlation_NN[np.ix_(new_N, ~new_N)].max(axis=1) < KIN).sum()),
+        "max_relationship_low": int((kinship.max(axis=1) < KIN).sum()),
         "suspect_markers": int(suspect_M.sum()),
+        "suspects": [genotypes.variants["variant_id"].filter(pl.Series(suspect_M)).to_list()],
     }
-    platform = suspect_M.sum() >= MIN_SUSPECTS and 2 * suspect_M.sum() > far_M.sum() > 0 \
-        and suspect_M.sum() > permuted.suspects
-    return _decided(figures, units, testable, bool(platform)), _marker_table(table, sides, suspect_M)
+
+
+def _counts(genotypes: GenotypeTable, new: set[str], reference: set[str]) -> dict[str, int]:
+    """Lines of both sides that have genotypes."""
+    return {"n_new_lines": len((new - reference) & set(genotypes.lines)),
+            "n_reference_lines": len(reference & set(genotypes.lines))}
+
+
+def testable(sample: Compared) -> bool:
+    """Enough new lines and families for a p-value: step 2 of the rule."""
+    units = sample.units
+    return int(sample.new_K.sum()) >= MIN_NEW_LINES and min(
+        units.n_new_families, units.n_reference_families) >= MIN_FAMILIES
 
 
 def _family_scale(sides: SideStatistics) -> float:
@@ -121,8 +136,9 @@ def _family_scale(sides: SideStatistics) -> float:
     return float(np.sqrt(max(between, np.median(residual**2 / spread[varies]) / _NORMAL_MEDIAN)))
 
 
-def _moved(p_ref: np.ndarray, p_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def _moved(sides: SideStatistics, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Markers that moved far beyond what sampling families gives, and those of them near their mirror image."""
+    p_ref, p_new = sides.frequency
     middle = (p_ref + p_new) / 2
     jump = np.abs(p_new - p_ref)
     with np.errstate(invalid="ignore"):
@@ -130,30 +146,31 @@ def _moved(p_ref: np.ndarray, p_new: np.ndarray, scale: float) -> tuple[np.ndarr
         return far, far & (np.abs(p_new + p_ref - 1) <= MIRROR)
 
 
-def _permute(table: GenotypeTable, units: Units, sides: SideStatistics, suspect_M: np.ndarray, scale: float,
+def _turned(agreement_M: np.ndarray) -> np.ndarray:
+    """Markers whose phases with their neighbours turned round, where phases tell: step 3 (b) of the rule."""
+    known_M = np.isfinite(agreement_M)
+    with np.errstate(invalid="ignore"):
+        turned_M, near_M = agreement_M <= -TURNED, agreement_M <= -TURNED / 2
+    if not known_M.any() or np.median(agreement_M[known_M]) < SAME_PHASES:
+        return np.zeros_like(turned_M)
+    apart = turned_M.sum() >= MIN_SUSPECTS and 2 * turned_M.sum() > near_M.sum()
+    return turned_M & apart
+
+
+def _permute(genotypes: GenotypeTable, sample: Compared, sides: SideStatistics, suspect_M: np.ndarray, scale: float,
              permutations: int, seed: int) -> _Permuted:
-    new_RU = fam.permuted_sides(units, permutations, seed)
-    factor = 2 / (1 + float(sides.inbreeding.mean()))
-    sums_2R, suspects_R = np.zeros((2, permutations)), np.zeros(permutations)
-    for start, block_mN in table.blocks():
-        p_new, p_ref, n_new, n_ref = fam.permuted_frequencies(block_mN, units, new_RU)
-        clean_m = ~suspect_M[start : start + len(block_mN)]
-        for k, term in enumerate(fam.hudson(p_ref, p_new, factor * n_ref, factor * n_new)):
-            sums_2R[k] += term[:, clean_m].sum(axis=1, dtype=np.float64)
-        suspects_R += _moved(p_ref, p_new, scale)[1].sum(axis=1)
+    found = fam.permuted(genotypes, sample, fam.permuted_sides(sample.units, permutations, seed),
+                         inbreeding=float(sides.inbreeding.mean()), used_M=~suspect_M,
+                         mirrored=Mirrored(MIN_JUMP, (FAR * scale) ** 2, MIRROR))
     observed = _fst(sides, ~suspect_M)
-    if observed is None:
-        return _Permuted(None, float(np.quantile(suspects_R, 0.95)))
-    fst_R = sums_2R[0] / np.maximum(sums_2R[1], 1e-12)
-    p_value = (1 + int((fst_R >= observed - 1e-9).sum())) / (1 + permutations)
-    return _Permuted(p_value, float(np.quantile(suspects_R, 0.95)))
+    return _Permuted(None if observed is None else p_value(observed, found.fst()),
+                     float(np.quantile(found.mirrored_R, 0.95)))
 
 
 def _fst(sides: SideStatistics, used_M: np.ndarray) -> float | None:
-    numerator, denominator = fam.hudson(*sides.frequency, *sides.alleles)
-    used_M = used_M & np.isfinite(denominator)
-    total = float(denominator[used_M].sum())
-    return float(numerator[used_M].sum()) / total if total > 0 else None
+    numerator_M, denominator_M = fam.observed_terms(sides, used_M)
+    total = float(denominator_M.sum())
+    return float(numerator_M.sum()) / total if total > 0 else None
 
 
 def _marker_table(table: GenotypeTable, sides: SideStatistics, suspect_M: np.ndarray) -> pl.DataFrame:
@@ -167,11 +184,11 @@ def _no_test(counts: dict[str, str | int]) -> pl.DataFrame:
     side = "new" if not counts["n_new_lines"] else "reference"
     return DRIFT_REPORT.conform(pl.DataFrame({
         **counts, "decision": "no_test", "n_families": 0, "mean_shift": None, "fst": None, "p_value": None,
-        "effective_alleles": None, "max_relationship_low": 0, "suspect_markers": 0,
+        "effective_alleles": None, "max_relationship_low": 0, "suspect_markers": 0, "suspects": [[]],
         "message": f"no test: no {side} line has genotypes in season {counts['season']}"}))
 
 
-def _decided(figures: dict, units: Units, testable: bool, platform: bool) -> pl.DataFrame:
+def _decided(figures: dict, units: Units, tested: bool, platform: bool) -> pl.DataFrame:
     fst, p_value = figures["fst"], figures["p_value"]
     foreign = figures["max_relationship_low"] >= MIN_FOREIGN * figures["n_new_lines"]
     moved = p_value is not None and fst is not None and p_value <= ALPHA and fst >= MIN_FST
@@ -179,7 +196,7 @@ def _decided(figures: dict, units: Units, testable: bool, platform: bool) -> pl.
              f"{figures['n_reference_lines']} lines in {units.n_reference_families}"
     shift = f"F_ST {fst:.3f}" if fst is not None else "no marker left to compare"
     shift += f", p = {p_value:.3f} over permuted families" if p_value is not None else ""
-    if not testable:
+    if not tested:
         decision, words = "too_few", f"too few to tell ({groups}; needed: {MIN_NEW_LINES} lines and {MIN_FAMILIES} " \
                                      f"families); {shift}"
     elif platform:

@@ -104,7 +104,7 @@ class StepProcesses(StepHandler):
     def request(self, run: dg.DagsterRun, tags: Mapping[str, str]) -> DeviceRequest:
         """What a step with these tags asks for in this run."""
         program, recipe = _program(run), tags.get(CANDIDATE_TAG)
-        if program and recipe and recipe not in self._workspace.program(program).file.candidates:
+        if program and recipe and recipe not in self._workspace.program(program).file.recipes:
             return DeviceRequest()  # the step only says that it fits nothing
         return DeviceRequest.from_tags(tags)
 

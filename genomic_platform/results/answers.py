@@ -24,6 +24,7 @@ from genomic_platform.workspace import Workspace
 
 if TYPE_CHECKING:
     from genomic_platform.models.candidate import FittedCandidate
+    from genomic_platform.results.season_page import SeasonPage
 
 
 def _season(main: AssetStore, season: str | None) -> str:
@@ -177,6 +178,26 @@ def quality_page(program: Program, workspace: Workspace, season: str | None = No
     several = counts["batch"].n_unique() > 1
     return qc_page(f"{program.name}, season {label}", panel, qc, batches=counts if several else None,
                    thresholds=program.file.genotype_qc.model_dump())
+
+
+def season_report(program: Program, workspace: Workspace, season: str | None = None) -> str:
+    """A published season's report for breeders as HTML, its release named; None = the last season.
+
+    Raises
+    ------
+    NotAvailable
+        The season is not published, or its release is older than this report.
+    """
+    main = published_assets(program, workspace)
+    label = _season(main, season)
+    release = main.record(RELEASE, label)
+    assert release is not None
+    if main.record("season_report", label) is None:
+        raise NotAvailable(f"season {label} was published by code {release.code_version}, which made no report; "
+                           f"repair: genomic-platform run {program.folder} --replay")
+    commit = next(c for c in main.store.log(main.ref) if c.id == main.releases()[label][-1])
+    page: SeasonPage = main.read("season_report", label, ASSETS["season_report"])
+    return page.released(commit.id, f"{commit.time:%Y-%m-%d}", release.code_version)
 
 
 def full_commit(main: AssetStore, beginning: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from genomic_platform.landing.inspection import Inspection
     from genomic_platform.program import Program
     from genomic_platform.results.evaluation import Evaluation
+    from genomic_platform.results.history import Entry
     from genomic_platform.results.status import Status
     from genomic_platform.runs import SeasonRun
     from genomic_platform.settings import Settings
@@ -297,6 +298,18 @@ def trace_report(out: Console, found: dict[str, Any]) -> None:
     out.print(f"{found['line_id']}  {found['trait']}  season {found['season']}", style="bold")
     for name, text in lines:
         out.print(f"  {name:13} {text}")
+
+
+def history_report(out: Console, entries: Sequence[Entry]) -> None:
+    """A block a trigger: when and what, what was done, what it brought."""
+    if not entries:
+        out.print("nothing has happened yet")
+    for entry in entries:
+        out.print(f"{entry.time:%Y-%m-%d %H:%M}  season {entry.season}  {entry.kind}", style="bold")
+        for name, text in (("why", entry.trigger), ("done", entry.done), ("helped", entry.helped),
+                           ("run", entry.run_id or "")):
+            if text:
+                _text(out, f"  {name:7}{text}")
 
 
 def settings_table(out: Console, settings: Settings) -> None:

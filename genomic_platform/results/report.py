@@ -24,15 +24,17 @@ _SCORES = ("r_all", "r_known", "r_new", "r_within_family", "slope", "bias", "top
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace`, `model_card` or `costs`.
+    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace`, `costs` and others.
 
     Raises
     ------
     ProgramError
         Another name.
     """
-    if name not in _SCHEMAS:
-        raise ProgramError(f"no schema {name}; expected one of {', '.join(_SCHEMAS)}")
+    end, folder = ".schema.json", files("genomic_platform.schemas")
+    known = sorted(p.name.removesuffix(end) for p in folder.iterdir() if p.name.endswith(end))
+    if name not in known:
+        raise ProgramError(f"no schema {name}; expected one of {', '.join(known)}")
     return json.loads((files("genomic_platform.schemas") / f"{name}.schema.json").read_text(encoding="utf-8"))
 
 

@@ -15,13 +15,19 @@ import numpy as np
 WIDTH, HEIGHT = 440, 270
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 12, 40
 
-FIGURE_STYLE = """
+#: Colours on white, for a page that stays light.
+LIGHT_COLOURS = """
 :root{--ink:#1d2733;--soft:#5b6b7b;--line:#d5dde5;--faint:#edf1f5;--page:#fff;--panel:#f7f9fb;
 --a:#2f6f4f;--b:#c2703d;--c:#3c6997;--muted:#a9b5c1}
+"""
+_DARK_COLOURS = """
 @media(prefers-color-scheme:dark){:root{--ink:#e6ebf0;--soft:#9fb0bf;--line:#33414e;--faint:#222d37;--page:#141b22;
 --panel:#1a232c;--a:#63b58c;--b:#e29a68;--c:#7fb0dd;--muted:#5f6f7d}}
 @media print{:root{--ink:#1d2733;--soft:#5b6b7b;--line:#d5dde5;--faint:#edf1f5;--page:#fff;--panel:#fff;--a:#2f6f4f;
 --b:#c2703d;--c:#3c6997;--muted:#a9b5c1}}
+"""
+#: How figures look, in whatever colours the page has.
+MARKS_STYLE = """
 figure{margin:0;min-width:0;break-inside:avoid}figure svg{display:block;width:100%;height:auto}
 figure h3{font-size:1rem;margin:0 0 .3rem}
 figcaption{color:var(--soft);font-size:.87rem;line-height:1.45;margin-top:.2rem}
@@ -31,10 +37,11 @@ svg .dots{fill:none;stroke-linecap:round}svg .dots.a{stroke:var(--a)}svg .dots.b
 svg .dots.c{stroke:var(--c)}svg .dots.muted{stroke:var(--muted)}
 svg .mark{stroke:var(--b);stroke-width:1.5;stroke-dasharray:4 3}svg .band{fill:var(--muted);opacity:.3}
 svg .rule{stroke:var(--soft);stroke-width:1}
-.key{color:var(--soft);font-size:.82rem;margin:0 0 .1rem}.key i{display:inline-block;width:.7em;height:.7em;
-border-radius:2px;margin:0 .3em 0 .8em;background:var(--muted)}.key i:first-child{margin-left:0}
+.key{color:var(--soft);font-size:.82rem;margin:0 0 .1rem}.key span{white-space:nowrap;margin-right:.5em}
+.key i{display:inline-block;width:.7em;height:.7em;border-radius:2px;margin-right:.3em;background:var(--muted)}
 .key .a{background:var(--a)}.key .b{background:var(--b)}.key .c{background:var(--c)}
 """
+FIGURE_STYLE = LIGHT_COLOURS + _DARK_COLOURS + MARKS_STYLE
 
 
 class Scale(NamedTuple):
@@ -66,14 +73,20 @@ def y_scale(low: float, high: float) -> Scale:
 
 
 def figure(title: str, marks: str, x: Scale, y: Scale, labels: tuple[str, str], caption: str = "",
-           key: Mapping[str, str] | None = None) -> str:
-    """A titled figure: `marks` over a grid and two axes. `key`: class of a mark → what it is. `caption` is markup."""
+           key: Mapping[str, str] | None = None, x_names: Mapping[float, str] | None = None) -> str:
+    """A titled figure: `marks` over a grid and two axes.
+
+    Parameters
+    ----------
+    caption : markup. key : class of a mark → what it is. x_names : what stands at which x, instead of numbers.
+    """
     grid = "".join(f"<line class=grid x1={LEFT} x2={WIDTH - RIGHT} y1={v:.1f} y2={v:.1f} />" for v in y(y.ticks()))
     y_ticks = "".join(f"<text x={LEFT - 6} y={at + 4:.1f} text-anchor=end>{number(value)}</text>"
                       for value, at in zip(y.ticks(), y(y.ticks()), strict=True))
-    x_ticks = "".join(f"<text x={at:.1f} y={HEIGHT - BOTTOM + 15} text-anchor=middle>{number(value)}</text>"
-                      for value, at in zip(x.ticks(), x(x.ticks()), strict=True))
-    words = "".join(f"<i class={name}></i>{escape(word)}" for name, word in (key or {}).items())
+    named = {float(value): number(value) for value in x.ticks()} if x_names is None else x_names
+    x_ticks = "".join(f"<text x={x(np.array(value)):.1f} y={HEIGHT - BOTTOM + 15} text-anchor=middle>{escape(name)}"
+                      "</text>" for value, name in named.items())
+    words = "".join(f"<span><i class={name}></i>{escape(word)}</span> " for name, word in (key or {}).items())
     return (f"<figure><h3>{escape(title)}</h3>" + (f"<p class=key>{words}</p>" if words else "")
             + f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{escape(title)}'>{grid}{marks}"
             f"<line class=axis x1={LEFT} x2={WIDTH - RIGHT} y1={HEIGHT - BOTTOM} y2={HEIGHT - BOTTOM} />"

@@ -20,7 +20,8 @@ INPUT_DRIFT = TableContract(
         Column("mean_reference", pl.Float64, "mean over earlier environments, feature's unit", nullable=True),
         Column("effect", pl.Float64, "standardised difference of the means (Hedges' g)",
                unit="standard deviations", nullable=True),
-        Column("p_value", pl.Float64, "of the difference, environments permuted", nullable=True),
+        Column("p_value", pl.Float64, "of the difference: environments permuted, and no smaller than that of one more "
+                                      "season among seasons that differ as the earlier ones do", nullable=True),
         Column("p_adjusted", pl.Float64, "corrected for the number of features tested (Benjamini–Hochberg)",
                nullable=True),
         Column("n_outside", pl.Int64, "of this season's environments, those outside the range of all earlier ones"),
@@ -110,7 +111,8 @@ RETRAINING_EFFECT = TableContract(
     "retraining_effect",
     (
         SEASON, TRAIT,
-        Column("cause", pl.String, "what had the later model trained: season | drift | accuracy | schedule | hand"),
+        Column("cause", pl.String, "what had the later model trained: season | drift | accuracy | "
+                                    "before_planting | after_harvest | hand"),
         Column("recipe_before", pl.String, "recipe of the model that was not retrained"),
         Column("trained_before", pl.String, "last season it saw"),
         Column("recipe_after", pl.String, "recipe of the retrained model"),

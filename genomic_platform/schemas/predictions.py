@@ -193,7 +193,9 @@ DRIFT_REPORT = TableContract(
         Column("effective_alleles", pl.Float64, "effective number of alleles among the new lines", nullable=True),
         Column("max_relationship_low", pl.Int64, "new lines with no close relative in training"),
         Column("suspect_markers", pl.Int64, "markers whose coding looks swapped"),
+        Column("suspects", pl.List(pl.String), "their variant ids, in table order"),
         Column("message", pl.String, "the decision in words"),
     ),
     sort_key=("season",),
+    schema_version=2,
 )

@@ -48,7 +48,7 @@ def own_landing_digests(records: Mapping[str, AssetRecord]) -> dict[str, str]:
 
 
 def release_record(assets: AssetStore, season: str, candidates: Collection[str], run_id: str,
-                   settings: str) -> AssetRecord:
+                   settings: str, cause: str = "") -> AssetRecord:
     """The record that makes a season published, from the records of all its assets.
 
     What it held of a recipe that is no candidate any more is removed from the branch; earlier releases keep it.
@@ -77,7 +77,8 @@ def release_record(assets: AssetStore, season: str, candidates: Collection[str],
     known = chain_digest(before.extra["known_digest"] if before else "", own_landing_digests(records))
     print_ = fingerprint(code_version=code_version(), inputs=inputs, settings=settings, seed=0)
     return AssetRecord(RELEASE, season, print_, print_, code_version(), run_id, inputs,
-                       {"known_digest": known, "settings": settings, "after": earlier[-1] if earlier else None})
+                       {"known_digest": known, "settings": settings, "after": earlier[-1] if earlier else None,
+                        "cause": cause})
 
 
 def publish(workspace: Workspace, assets: AssetStore, record: AssetRecord) -> Released:

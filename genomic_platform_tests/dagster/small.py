@@ -23,9 +23,9 @@ SEASONS = ("2019", "2020", "2021")
 SMALL = Programme(n_lines=90, n_families=6, n_markers=120, n_traits=1, replicates=1, block_size=40, advanced=12)
 
 
-def loose_files(folder: Path) -> dict[str, list[Path]]:
+def loose_files(folder: Path, programme: Programme = SMALL) -> dict[str, list[Path]]:
     """The generated landing files with one trial file a season."""
-    landing = write_landing(simulate(SMALL, seed=3), folder)
+    landing = write_landing(simulate(programme, seed=3), folder)
     trials = pl.read_csv(landing.trials, infer_schema_length=None, schema_overrides={"season": pl.String})
     files = [folder / f"trials_{season}.csv" for season in SEASONS]
     for season, file in zip(SEASONS, files, strict=True):

@@ -27,7 +27,8 @@ GROUPS = {
     "training": {"training_set", "forward_predictions", "recipe_differences", "model_comparison"},
     "candidates": {*RECIPES, "further_candidates"},
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
-    "monitoring": {"realised_accuracy", "drift_report"},
+    "monitoring": {"realised_accuracy", "drift_report", "population_shift", "line_trust", "input_drift",
+                   "prediction_drift", "accuracy_promise", "evidently_report", "retraining_effect", "season_report"},
     "costs": {"cost_ledger"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
@@ -96,13 +97,15 @@ def test_the_release_waits_for_every_asset_and_blocking_check() -> None:
     assert blocking == {"trial_records_schema", "no_duplicated_lines", "pedigree_schema", "one_mean_a_line",
                         "lines_with_genotypes", "enough_variants", "nothing_later", "enough_training_lines",
                         "comparison_complete", "every_trait_decided", "values_sound"}
-    assert set(specs) - blocking == {"values_in_range", "beats_baselines", "no_platform_fault"}
+    assert set(specs) - blocking == {"values_in_range", "beats_baselines", "no_platform_fault", "same_base",
+                                     "close_relatives", "inputs_as_before", "predictions_as_before",
+                                     "accuracy_as_promised"}
     for name, spec in specs.items():
         assert spec.description, name
         assert spec.partitions_def == field_season, name
 
 
-def test_job_runs_the_whole_season_and_the_sensor_is_on() -> None:
+def test_job_runs_the_whole_season_and_the_sensors_are_on() -> None:
     definitions = build_definitions()
     job = definitions.resolve_job_def("train_season")
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
@@ -110,12 +113,12 @@ def test_job_runs_the_whole_season_and_the_sensor_is_on() -> None:
     assert job.executor_def == dg.in_process_executor
     books = definitions.resolve_job_def("keep_books")
     assert {key.to_user_string() for key in books.asset_layer.executable_asset_keys} == GROUPS["costs"]
-    (schedule,) = definitions.schedules or ()
-    assert isinstance(schedule, dg.ScheduleDefinition)
-    assert (schedule.job_name, schedule.default_status) == ("keep_books", dg.DefaultScheduleStatus.RUNNING)
-    (sensor,) = definitions.sensors or ()
-    assert isinstance(sensor, dg.SensorDefinition)
-    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    sensors = [s for s in definitions.sensors or () if isinstance(s, dg.SensorDefinition)]
+    assert {s.name: s.default_status for s in sensors} == dict.fromkeys(
+        ("landing_sensor", "retraining_sensor", "alert_sensor"), dg.DefaultSensorStatus.RUNNING)
+    schedules = [s for s in definitions.schedules or () if isinstance(s, dg.ScheduleDefinition)]
+    assert {s.name: s.default_status for s in schedules} == dict.fromkeys(
+        ("keep_books_daily", "season_schedule"), dg.DefaultScheduleStatus.RUNNING)
 
 
 def _loaded(code: str) -> tuple[float, list[str]]:

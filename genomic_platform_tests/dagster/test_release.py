@@ -11,6 +11,7 @@ import pytest
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.defs.genotypes import checks as genotype_checks
+from genomic_platform.defs.monitoring import accuracy_checks
 from genomic_platform.defs.monitoring import checks as monitoring_checks
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.phenotypes import checks as phenotype_checks
@@ -83,6 +84,12 @@ BAD: list[tuple[Any, str, Callable[[Any], Any]]] = [
     (monitoring_checks.beats_baselines, "realised_accuracy",
      lambda t: t.with_columns(loses_to=pl.lit(["family mean"]))),
     (monitoring_checks.no_platform_fault, "drift_report", lambda t: t.with_columns(decision=pl.lit("platform"))),
+    (monitoring_checks.same_base, "drift_report", lambda t: t.with_columns(decision=pl.lit("new_family"))),
+    (monitoring_checks.close_relatives, "line_trust",
+     lambda t: t.with_columns(trust=pl.lit("less"), phenotyped=pl.lit(False))),
+    (accuracy_checks.inputs_as_before, "input_drift", lambda t: spoiled(t, "decision", "shifted")),
+    (accuracy_checks.predictions_as_before, "prediction_drift", lambda t: spoiled(t, "decision", "changed")),
+    (accuracy_checks.accuracy_as_promised, "accuracy_promise", lambda t: spoiled(t, "verdict", "below")),
 ]
 
 

@@ -51,7 +51,8 @@ def test_a_changed_section_recomputes_what_depends_on_it(published: Published, o
     result = small.run(opened(small), "2019")
     assert result.success
     reused = {a for a in ASSETS if "unchanged_since" in metadata_of(result, a)}
-    assert set(ASSETS) - reused == {"trial_records", "line_records", "selection_index", "realised_accuracy"}
+    assert set(ASSETS) - reused == {"trial_records", "line_records", "selection_index", "realised_accuracy",
+                                    "accuracy_promise", "season_report"}
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from genomic_platform.workspace import instance_config
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ["genomic-platform:local", "postgres:15", "treeverse/lakefs:1.88.0"]
-STARTED = ["postgres", "lakefs", "mlflow", "init", "code", "webserver", "daemon"]
+STARTED = ["postgres", "lakefs", "mlflow", "init", "code", "webserver", "daemon", "evidently"]
 
 
 @pytest.fixture(scope="module")

@@ -106,13 +106,13 @@ class Served:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Served]:
-    """Web server and daemon on the workspace at `root`, its sensor looking every two seconds."""
-    workspace = Workspace(root, Settings(workspace=str(root), dagster_port=free_port(), sensor_seconds=2))
+def serving(root: Path, sensor_seconds: int = 2) -> Iterator[Served]:
+    """Web server and daemon on the workspace at `root`, its sensors looking so often."""
+    workspace = Workspace(root, Settings(workspace=str(root), dagster_port=free_port(), sensor_seconds=sensor_seconds))
     workspace.prepare()
     logs = root / "logs"
     logs.mkdir(exist_ok=True)
-    environment = child_environment(root) | {PREFIX + "SENSOR_SECONDS": "2", "PYTHONUNBUFFERED": "1"}
+    environment = child_environment(root) | {PREFIX + "SENSOR_SECONDS": str(sensor_seconds), "PYTHONUNBUFFERED": "1"}
     running = []
     for name in ("webserver", "daemon"):
         with (logs / f"{name}.log").open("ab") as log:

@@ -8,11 +8,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomic_platform.drift import families as fam
 from genomic_platform.drift.families import hudson
+from genomic_platform.drift.phases import phase_agreement
 from genomic_platform.drift.population import genotype_shift
+from genomic_platform.drift.structure_shift import population_shift
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.population.clusters import relationship_clusters
+from genomic_platform.genotypes.population.structure import principal_components
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.schemas.monitoring import POPULATION_SHIFT
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 
 MARKERS, FOUNDERS = 2000, 30
@@ -50,11 +55,14 @@ def population(seed: int, *, other_base: bool = False, swapped: int = 0, new_fam
     dosage_NM = np.array(rows, dtype=np.int8)
     recoded_M = rng.permutation(MARKERS)[:swapped]
     dosage_NM[15 * size :, recoded_M] = 2 - dosage_NM[15 * size :, recoded_M]
-    variants = pl.DataFrame({"variant_id": [f"m{i}" for i in range(MARKERS)], "chromosome": ["1"] * MARKERS,
-                             "position": np.arange(1, MARKERS + 1), "ref": ["A"] * MARKERS, "alt": ["C"] * MARKERS})
     lines = list(family)
-    table = GenotypeTable.from_dosages(variants, lines, dosage_NM.T)
+    table = GenotypeTable.from_dosages(_variants(), lines, dosage_NM.T)
     return Population(table, lines[15 * size :], lines[: 15 * size], family)
+
+
+def _variants() -> pl.DataFrame:
+    return pl.DataFrame({"variant_id": [f"m{i}" for i in range(MARKERS)], "chromosome": "1",
+                         "position": np.arange(1, MARKERS + 1), "ref": "A", "alt": "C"})
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["families known", "clusters"])
@@ -159,3 +167,154 @@ def test_clusters_are_the_families_that_made_them() -> None:
         together.setdefault(bred.family[line], set()).add(cluster)
     assert all(len(clusters) == 1 for clusters in together.values())
     assert len(set(cluster_N.tolist())) >= 8
+
+
+def test_permuted_sums_are_those_of_decoded_calls() -> None:
+    """F_ST by chromosome and mirrored markers of every permutation, from dosages and formulas written out."""
+    table = _with_gaps(population(7), seed=8)
+    sample = fam.compared(table, new_lines=table.lines[150:], reference_lines=table.lines[10:150],
+                          families={line: f"F{i // 10}" for i, line in enumerate(table.lines)})
+    assert sample is not None
+    new_RU = fam.permuted_sides(sample.units, 5, seed=1)
+    used_M = np.arange(table.n_variants) % 7 > 0
+    found = fam.permuted(table, sample, new_RU, inbreeding=0.8, used_M=used_M,
+                         mirrored=fam.Mirrored(0.1, 0.5, 0.3))
+    called_KM, dosage_KM = _decoded(table, sample)
+    for r, new_U in enumerate(new_RU.astype(bool)):
+        new_K = new_U[sample.units.unit_K]
+        with np.errstate(invalid="ignore"):
+            (p_0, n_0), (p_1, n_1) = ((dosage_KM[side].sum(0) / 2 / called_KM[side].sum(0), called_KM[side].sum(0))
+                                      for side in (~new_K, new_K))
+        both = (n_0 > 0) & (n_1 > 0)
+        numerator, denominator = hudson(p_0, p_1, 2 / 1.8 * n_0, 2 / 1.8 * n_1)
+        for c, name in enumerate(["1", "2"]):
+            here = both & used_M & (table.variants["chromosome"] == name).to_numpy()
+            assert found.numerator_CR[c, r] == pytest.approx(numerator[here].sum(), rel=1e-9)
+            assert found.denominator_CR[c, r] == pytest.approx(denominator[here].sum(), rel=1e-9)
+        middle = (p_0 + p_1)[both] / 2
+        jump = np.abs(p_0 - p_1)[both]
+        near = (jump >= 0.1) & (jump**2 >= 0.5 * middle * (1 - middle)) & (np.abs(2 * middle - 1) <= 0.3)
+        assert found.mirrored_R[r] == near.sum()
+    assert found.mirrored_R.sum() > 0
+
+
+def test_side_statistics_are_those_of_decoded_calls() -> None:
+    table = _with_gaps(population(9), seed=3)
+    sample = fam.compared(table, new_lines=table.lines[150:], reference_lines=table.lines[:150],
+                          families={line: f"F{i // 10}" for i, line in enumerate(table.lines)})
+    assert sample is not None
+    found = fam.side_statistics(table, sample)
+    called_KM, dosage_KM = _decoded(table, sample)
+    heterozygous_KM = (dosage_KM == 1) & called_KM
+    for side, rows in ((fam.REFERENCE, ~sample.new_K), (fam.NEW, sample.new_K)):
+        n_M = called_KM[rows].sum(0)
+        with np.errstate(invalid="ignore"):
+            p_M = dosage_KM[rows].sum(0) / 2 / n_M
+        np.testing.assert_allclose(found.frequency[side], p_M, atol=1e-12)
+        expected = np.nansum(n_M * 2 * p_M * (1 - p_M))
+        inbreeding = 1 - heterozygous_KM[rows].sum() / expected
+        assert found.inbreeding[side] == pytest.approx(inbreeding)
+        np.testing.assert_allclose(found.alleles[side], 2 * n_M / (1 + inbreeding))
+    assert np.isnan(found.frequency[fam.NEW][0])
+
+
+def _with_gaps(bred: Population, seed: int) -> GenotypeTable:
+    """The population with missing and heterozygous calls, two chromosomes, and no new line called at one marker."""
+    rng = np.random.default_rng(seed)
+    dosage_NM = bred.table.dosages().copy()
+    dosage_NM[rng.random(dosage_NM.shape) < 0.05] = 1
+    dosage_NM[rng.random(dosage_NM.shape) < 0.1] = -1
+    dosage_NM[150:, 0] = -1
+    variants = bred.table.variants.with_columns(
+        chromosome=pl.when(pl.col("position") > 1200).then(pl.lit("2")).otherwise(pl.lit("1")))
+    return GenotypeTable.from_dosages(variants, bred.table.lines, dosage_NM.T)
+
+
+def _decoded(table: GenotypeTable, sample: fam.Compared) -> tuple[np.ndarray, np.ndarray]:
+    """Which calls of the lines compared are made, and dosages with 0 where they are not."""
+    dosage_KM = table.dosages()[sample.rows_K].astype(float)
+    return dosage_KM >= 0, np.maximum(dosage_KM, 0)
+
+
+def test_phases_are_the_cosine_of_correlations_with_neighbours() -> None:
+    table = _with_gaps(population(10), seed=4).select(np.arange(1100, 1300))
+    sample = fam.compared(table, new_lines=table.lines[150:], reference_lines=table.lines[:150], families={})
+    assert sample is not None
+    found = phase_agreement(table, sample)
+    called_KM, dosage_KM = _decoded(table, sample)
+    chromosome = table.variants["chromosome"].to_list()
+    known = np.flatnonzero(np.isfinite(found))
+    assert {0, 99, 100, 199} & set(known.tolist())  # ends of chromosomes among them
+    for v in (*known[:3], *known[-3:], *(v for v in (98, 99, 100, 101) if v in known)):
+        near = [w for w in range(max(v - 10, 0), min(v + 11, 200)) if w != v and chromosome[w] == chromosome[v]]
+        r = [[np.corrcoef(*(dosage_KM[side & called_KM[:, v] & called_KM[:, w]][:, [v, w]].T))[0, 1] for w in near]
+             for side in (~sample.new_K, sample.new_K)]
+        old, new = np.nan_to_num(np.array(r))
+        assert found[v] == pytest.approx(old @ new / np.sqrt(old @ old * (new @ new)), abs=1e-9)
+
+
+def test_markers_swapped_at_a_middle_frequency_are_listed_where_linkage_tells() -> None:
+    """Founders that are mosaics of six ancestors: neighbours go together, and a frequency of one half says nothing."""
+    made, swapped = _linked(seed=11, swapped=60)
+    row, markers = made.shift()
+    suspects = set(row["suspects"])
+    assert row["decision"] == "platform"
+    assert suspects == set(markers.filter("suspect")["variant_id"])
+    # four in five of those swapped, and none in a hundred of the others
+    assert len(suspects & swapped) >= 0.8 * len(swapped)
+    assert len(suspects - swapped) <= 0.01 * MARKERS
+    assert _linked(seed=11, swapped=0)[0].shift()[0]["suspects"] == []
+
+
+def _linked(seed: int, swapped: int) -> tuple[Population, set[str]]:
+    rng = np.random.default_rng(seed)
+    ancestors = rng.random((6, MARKERS)) < 0.5
+    rows, family = [], {}
+    founders = [np.choose(np.cumsum(rng.random(MARKERS) < 0.02) % 6, ancestors[rng.permutation(6)]) for _ in range(30)]
+    for f in range(21):
+        a, b = rng.choice(30, 2, replace=False)
+        for _ in range(10):
+            family[f"L{len(rows):03d}"] = f"F{f}"
+            rows.append(np.where(np.cumsum(rng.random(MARKERS) < 0.02) % 2, founders[a], founders[b]) * 2)
+    dosage_NM = np.array(rows, dtype=np.int8)
+    varying = np.flatnonzero(np.abs(dosage_NM.mean(axis=0) / 2 - 0.5) < 0.3)
+    at = rng.choice(varying, swapped, replace=False)
+    dosage_NM[150:, at] = 2 - dosage_NM[150:, at]
+    lines = list(family)
+    table = GenotypeTable.from_dosages(_variants(), lines, dosage_NM.T)
+    return Population(table, lines[150:], lines[:150], family), {f"m{i}" for i in at}
+
+
+def test_the_shift_by_chromosome_adds_up_and_components_are_differences_of_means() -> None:
+    bred = population(12, other_base=True)
+    scores = principal_components(vanraden(bred.table).matrix_NN, bred.table.lines, 3)
+    given = {"season": "2013", "new_lines": bred.new, "reference_lines": bred.reference, "families": bred.family}
+    table = population_shift(bred.table, scores, **given)
+    assert POPULATION_SHIFT.faults(table) == []
+    whole = table.row(by_predicate=pl.col("part") == "chromosome", named=True)
+    report = bred.shift()[0]
+    assert (whole["shift"], whole["p_value"], whole["n_markers"]) == (
+        pytest.approx(report["fst"]), report["p_value"], _varying(bred.table))
+    for number in (1, 2, 3):
+        own = dict(scores.filter(component=number).select("line_id", "score").iter_rows())
+        new, old = (np.array([own[line] for line in lines]) for lines in (bred.new, bred.reference))
+        shift = table.filter(part="component", name=str(number))["shift"][0]
+        assert shift == pytest.approx((new.mean() - old.mean()) / old.std())
+    assert table.filter(part="component")["p_value"].min() <= 0.05
+
+
+def test_the_shift_leaves_markers_out_and_is_empty_or_untested_when_it_must_be() -> None:
+    bred = population(13)
+    scores = principal_components(vanraden(bred.table).matrix_NN, bred.table.lines, 2)
+    given = {"season": "2013", "reference_lines": bred.reference, "families": bred.family}
+    left_out = bred.table.variants["variant_id"].to_list()[:500]
+    fewer = population_shift(bred.table, scores, new_lines=bred.new, left_out=left_out, **given)
+    assert fewer.filter(part="chromosome")["n_markers"][0] == _varying(bred.table.select(np.arange(500, MARKERS)))
+    assert population_shift(bred.table, scores, new_lines=[], **given).is_empty()
+    few = population_shift(bred.table, scores, new_lines=bred.new[:9], **given)
+    assert few["p_value"].null_count() == few.height == 3
+    assert few["shift"].null_count() == 0
+
+
+def _varying(table: GenotypeTable) -> int:
+    return table.variants.filter((pl.col("alt_frequency") > 0) & (pl.col("alt_frequency") < 1)).height

@@ -1,10 +1,12 @@
 """Registry: the decision record, the champion's values, the ranking, and the release that publishes the season."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from genomic_platform.catalogue import codec_of
 from genomic_platform.champions import CHAMPION, champions, index_goals
 from genomic_platform.defs.failures import as_failure
 from genomic_platform.defs.partitions import field_season
@@ -24,11 +26,18 @@ from genomic_platform.results import plots
 from genomic_platform.results.model_card import log_cards
 from genomic_platform.stores.assets import RELEASE
 from genomic_platform.stores.decisions import pinned, standing
+from genomic_platform.stores.evidently_projects import add_pages, page_links
+from genomic_platform.stores.protocol import MAIN
 from genomic_platform.stores.release import publish, release_record
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
-LAST = ["selection_index", "realised_accuracy", "drift_report", "population_structure", "batch_report", "parentage"]
+LAST = ["season_report", "evidently_report", "batch_report", "parentage"]
+
+#: A workspace that has published nothing for longer than a year between two harvests shows as stale in the asset graph.
+#: Dagster holds it against the newest release of any season of any programme: which season of which programme is late
+#: is told by the alert sensor, by the programme's calendar.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=550), warn_window=timedelta(days=400))
 
 
 def _describe_decisions(season: Season, table: pl.DataFrame) -> dict[str, Any]:
@@ -115,8 +124,20 @@ def _cards(season: Season) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(f"- [{name}]({mlflow_page(settings, at)})" for name, at in placed.items()))
 
 
+def _drift_pages(season: Season) -> dg.MetadataValue:
+    """Links to the season's pages in Evidently's workspace; a failure is said, not raised."""
+    key = season.program.season(season.label)
+    try:
+        pages = season.assets.at(MAIN).read("evidently_report", season.label, codec_of("evidently_report"))
+        add_pages(season.workspace, key, pages)
+    except (GenomicPlatformError, OSError) as error:
+        return dg.MetadataValue.text(f"not placed: {error}; repair: genomic-platform run DIR --force places them")
+    links = page_links(season.workspace.settings, key, pages)
+    return dg.MetadataValue.md("\n".join(f"- [{name}]({at})" for name, at in links.items()) or pages.said)
+
+
 @dg.asset(group_name="registry", kinds={"mlflow", "git"}, owners=OWNERS, partitions_def=field_season, code_version="1",
-          required_resource_keys={"workspace"}, deps=LAST)
+          required_resource_keys={"workspace"}, deps=LAST, freshness_policy=FRESHNESS)
 def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Publishes the season: merges the run's branch into `main`, then points the registry's aliases at the decisions.
 
@@ -125,12 +146,13 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
+        declared = season.workspace.program(season.program.name)  # as program.toml has it: without challengers
         with metered(context, season, RELEASE, "registry") as work:
             record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
-                                    season.program.settings_digest(*RESULT_SECTIONS))
+                                    declared.settings_digest(*RESULT_SECTIONS), season.cause)
             season.assets.seal_settings(season.label, season.program.path.read_bytes())
             released = publish(season.workspace, season.assets, record)
-            cards = _cards(season)
+            cards, pages = _cards(season), _drift_pages(season)
     except GenomicPlatformError as error:
         raise as_failure(error, context.instance, context.run) from error
     versions = pl.DataFrame({"trait": list(released.versions), "champion_version": list(released.versions.values())})
@@ -138,4 +160,5 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         data_version=dg.DataVersion(record.data_version),
         metadata={"commit": commit_link(season.workspace, released.commit),
                   "registry_versions": plots.markdown_table(versions), "model_cards": cards,
+                  "drift_pages": pages,
                   "code_version": record.code_version, "known_digest": record.extra["known_digest"], **work.facts()})

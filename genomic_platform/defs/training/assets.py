@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -13,6 +15,7 @@ from genomic_platform.defs.season_asset import season_asset
 from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.genotypes.table import GenotypeTable
 from genomic_platform.known import EVERYTHING, learnt_before, learnt_from
+from genomic_platform.models.candidate import fit_candidate
 from genomic_platform.models.comparison import fold_predictions, score_folds
 from genomic_platform.models.forward import forward_predictions as predict_forward
 from genomic_platform.models.forward import forward_scores
@@ -20,8 +23,9 @@ from genomic_platform.models.gate import GateRule
 from genomic_platform.models.gate import recipe_differences as differences
 from genomic_platform.models.recipes import load_recipe
 from genomic_platform.phenotypes.line_means import season_means, training_means
+from genomic_platform.program import ProgramFile
 from genomic_platform.results import plots
-from genomic_platform.schemas.predictions import MODEL_COMPARISON, RECIPE_DIFFERENCES
+from genomic_platform.schemas.predictions import FORWARD_PREDICTIONS, MODEL_COMPARISON, RECIPE_DIFFERENCES
 from genomic_platform.stores.decisions import standing
 
 FOLD_REPLICATES = 5
@@ -49,12 +53,43 @@ def training_set(season: Season, line_means: pl.DataFrame, genotype_panel: Genot
     return means
 
 
-@season_asset(group="training", code_version="1", history=lambda program: program.candidates)
+def _forward_history(program: ProgramFile) -> tuple[str, ...]:
+    joined = set(program.candidates) & set(program.retraining.challengers)
+    caught_up = ("forward_predictions", "line_means", *learnt_from(joined)) if joined else ()
+    return tuple(dict.fromkeys((*program.candidates, *caught_up)))
+
+
+@season_asset(group="training", code_version="1", history=_forward_history)
 def forward_predictions(season: Season, line_means: pl.DataFrame, line_records: pl.DataFrame) -> pl.DataFrame:
-    """Every line harvested this season beside what each recipe, fitted through the season before, had predicted."""
+    """Every line harvested this season beside what each recipe, fitted through the season before, had predicted.
+
+    A challenger that joins is caught up: fitted on what was known before each earlier season, and held to that season
+    as the others were.
+    """
     values = {recipe: candidate.values for recipe, candidate in season.candidates_before().items()}
-    return predict_forward(values, line_means, season=season.label, trained_through=season.previous or "",
-                           families=dict(line_records.select("line_id", "family").iter_rows()))
+    families = dict(line_records.select("line_id", "family").iter_rows())
+    pairs = predict_forward(values, line_means, season=season.label, trained_through=season.previous or "",
+                            families=families)
+    return FORWARD_PREDICTIONS.conform(pl.concat([pairs, *_caught_up(season, set(values), line_means, families)]))
+
+
+def _caught_up(season: Season, scored: set[str], line_means: pl.DataFrame,
+               families: Mapping[str, str | None]) -> Iterator[pl.DataFrame]:
+    """Predictions of challengers that joined, for each season that they have none of."""
+    joined = [c for c in season.candidates if c in season.program.file.retraining.challengers]
+    if not joined:
+        return
+    has = set(season.history("forward_predictions", FORWARD_PREDICTIONS.empty()).select("recipe", "season").iter_rows())
+    has |= {(recipe, season.label) for recipe in scored}
+    for recipe in joined:
+        for before, after in pairwise([*season.earlier, season.label]):
+            if (recipe, after) not in has:
+                fitted = fit_candidate(recipe, season.known_at(before, recipe), season.program.file.seed, season.units,
+                                       season.device, season.checkpoint / f"{recipe}-{before}",
+                                       season.program.file.search_budget)
+                harvested = line_means if after == season.label else season.read("line_means", after)
+                yield predict_forward({recipe: fitted.values}, harvested, season=after, trained_through=before,
+                                      families=families)
 
 
 def _describe_differences(season: Season, table: pl.DataFrame) -> dict[str, Any]:

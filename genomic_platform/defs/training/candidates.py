@@ -65,7 +65,7 @@ def _fit(recipe: str, context: dg.AssetExecutionContext) -> dg.MaterializeResult
     if recipe in season.candidates:
         return _step(recipe).run(context, {})
     return dg.MaterializeResult(value=None, metadata={
-        "state": f"not fitted: no candidate of {season.program.name} (candidates of program.toml: "
+        "state": f"not fitted: no candidate of {season.program.name} in this run (candidates: "
                  f"{', '.join(season.candidates)})"})
 
 
@@ -112,6 +112,6 @@ candidate_assets = [
 
 def assets_of(program: ProgramFile) -> list[dg.AssetKey]:
     """What a run of one season of the programme materialises: no recipe that it does not name."""
-    built_in = [recipe for recipe in program.candidates if recipe in RECIPES]
-    further = [FURTHER] if len(built_in) < len(program.candidates) else []
+    built_in = [recipe for recipe in program.recipes if recipe in RECIPES]
+    further = [FURTHER] if len(built_in) < len(program.recipes) else []
     return [dg.AssetKey(name) for name in (*ASSETS, *built_in, *further, RELEASE)]

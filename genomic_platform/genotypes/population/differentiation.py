@@ -50,7 +50,7 @@ def fst(table: GenotypeTable, groups: Mapping[str, str | None], method: Method =
     chosen: list[tuple[int, ...]] = list(combinations(range(len(names)), 2))
     chosen += [tuple(range(len(names)))] * (len(names) > 2)
     sums_S3C = np.zeros((len(chosen), 3, len(runs)))
-    for start, counts_G3m in _counted(table, mask_GB):
+    for start, counts_G3m in group_counts(table, mask_GB):
         run_m = run_M[start : start + counts_G3m.shape[2]]
         for sums_3C, members in zip(sums_S3C, chosen, strict=True):
             numerator_m, denominator_m = components(counts_G3m[list(members)])
@@ -75,7 +75,7 @@ def fst_by_variant(table: GenotypeTable, groups: Mapping[str, str | None], metho
     Hudson's components are summed over pairs. Parameters and errors as in `fst`.
     """
     _, mask_GB = _masks(table, groups)
-    parts = [_METHODS[method](counts_G3m) for _, counts_G3m in _counted(table, mask_GB)]
+    parts = [_METHODS[method](counts_G3m) for _, counts_G3m in group_counts(table, mask_GB)]
     numerator_M, denominator_M = (np.concatenate([np.zeros(0), *column]) for column in zip(*parts, strict=True))
     varies_M = np.isfinite(numerator_M) & (denominator_M != 0)
     values = {"numerator": numerator_M, "denominator": denominator_M,
@@ -133,15 +133,18 @@ def _masks(table: GenotypeTable, groups: Mapping[str, str | None]) -> tuple[list
         problems.append(Problem("groups of lines", "at least two groups to compare", f"{len(names)}", repair))
     if problems:
         raise InputError(problems)
-    mask_GB = np.zeros((len(names), packing.n_bytes(table.n_lines)), dtype=np.uint8)
-    for mask_B, name in zip(mask_GB, names, strict=True):
-        row_N = np.array(rows[name])
-        np.bitwise_or.at(mask_B, row_N // 4, (1 << 2 * (row_N % 4)).astype(np.uint8))
-    return names, mask_GB
+    return names, np.stack([group_mask(np.array(rows[name]), table.n_lines) for name in names])
 
 
-def _counted(table: GenotypeTable, mask_GB: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Pairs (first variant, counts int64 (G, 3, m)) in table order."""
+def group_mask(rows_K: np.ndarray, n_lines: int) -> np.ndarray:
+    """The lower bit of every packed call of the lines at `rows_K`, uint8 (B,)."""
+    mask_B = np.zeros(packing.n_bytes(n_lines), dtype=np.uint8)
+    np.bitwise_or.at(mask_B, rows_K // 4, (1 << 2 * (rows_K % 4)).astype(np.uint8))
+    return mask_B
+
+
+def group_counts(table: GenotypeTable, mask_GB: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Pairs (first variant, REF/REF, REF/ALT and ALT/ALT lines of groups int64 (G, 3, m)) in table order."""
     from genomic_platform.genotypes.population import ld_kernels
 
     def work(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:

@@ -59,9 +59,9 @@ def moments(planes_PK: np.ndarray) -> tuple[int, int, int]:
 
 
 @njit(cache=True, nogil=True)
-def pair_r2(a_PK: np.ndarray, b_PK: np.ndarray, a_3: np.ndarray, b_3: np.ndarray,
-            n_lines: int) -> tuple[float, float, int]:
-    """n² cov², n⁴ var·var (both integers held as floats) and n of the lines called in both variants.
+def pair_covariance(a_PK: np.ndarray, b_PK: np.ndarray, a_3: np.ndarray, b_3: np.ndarray,
+                    n_lines: int) -> tuple[float, float, int]:
+    """n² cov, n⁴ var·var (both integers held as floats) and n of the lines called in both variants.
 
     `a_3` and `b_3` are the variants' own moments, all that is needed where both are called in every line.
     """
@@ -83,6 +83,14 @@ def pair_r2(a_PK: np.ndarray, b_PK: np.ndarray, a_3: np.ndarray, b_3: np.ndarray
         sum_a, sum_b = 2 * ref_a - square_a, 2 * ref_b - square_b
     covariance = float(n * (both - 2 * opposite) - sum_a * sum_b)
     variances = float(n * square_a - sum_a * sum_a) * float(n * square_b - sum_b * sum_b)
+    return covariance, variances, n
+
+
+@njit(cache=True, nogil=True)
+def pair_r2(a_PK: np.ndarray, b_PK: np.ndarray, a_3: np.ndarray, b_3: np.ndarray,
+            n_lines: int) -> tuple[float, float, int]:
+    """n² cov², n⁴ var·var (both integers held as floats) and n of the lines called in both variants."""
+    covariance, variances, n = pair_covariance(a_PK, b_PK, a_3, b_3, n_lines)
     return covariance * covariance, variances, n
 
 

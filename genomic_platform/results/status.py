@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from genomic_platform.errors import InputError, Notice
+from genomic_platform.costs.budget import BudgetState, budget_state
+from genomic_platform.errors import InputError, Notice, ProgramError
 from genomic_platform.landing.checkup import inspect_program
 from genomic_platform.landing.files import KINDS, Landing
 from genomic_platform.landing.state import SeasonState, season_states
@@ -41,6 +42,7 @@ class Status:
     waiting: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    budget: BudgetState = field(default_factory=BudgetState)
 
 
 def status(program: Program, workspace: Workspace) -> Status:
@@ -69,6 +71,10 @@ def status(program: Program, workspace: Workspace) -> Status:
     found.waiting = _waiting(main)
     found.changed = settings_changed(program, workspace)
     found.notices += published_notices(main)
+    try:
+        found.budget = budget_state(program, workspace)
+    except ProgramError as error:
+        found.budget = BudgetState(message=str(error))
     return found
 
 

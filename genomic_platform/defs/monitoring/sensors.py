@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from genomic_platform.costs.budget import BudgetState, budget_state
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.training.candidates import assets_of
 from genomic_platform.errors import GenomicPlatformError, InputError, StoreUnavailable
@@ -28,7 +29,8 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
 
     Compares landing digests with the published ones, never times. A label that does not fit the calendar starts nothing
     and is said in the tick. A programme whose seasons are being run is looked at afterwards: its files may be what that
-    run reads. The cursor keeps each programme's last look and whether it was acted on.
+    run reads. One whose month has cost its budget starts nothing until there is budget again. The cursor keeps each
+    programme's last look and whether it was acted on.
     """
     before: dict[str, dict[str, Any]] = json.loads(context.cursor or "{}")
     after, requests, said = {}, [], []
@@ -39,13 +41,15 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
             said.append(f"{name}: its seasons are being run")
             continue
         try:
-            look, found, message = _look(opened.program(name), before.get(name, {}), opened)
+            program = opened.program(name)
+            budget = budget_state(program, opened)
+            look, found, message = _look(program, before.get(name, {}), opened, budget)
         except (GenomicPlatformError, OSError) as error:
-            look, found, message = {}, [], f"refused: {error}"
+            look, found, message, budget = {}, [], f"refused: {error}", BudgetState()
         after[name] = look
         requests += found
-        if message:
-            said.append(f"{name}: {message}")
+        said += [f"{name}: {message}"] if message else []
+        said += [f"{name}: {budget.message}"] if budget.state in ("warn", "stop") else []
     for message in said:
         context.log.info(message)
     new = [r.partition_key for r in requests if r.partition_key]
@@ -55,14 +59,18 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
         dynamic_partitions_requests=[field_season.build_add_request(new)] if new else [])
 
 
-def _look(program: Program, before: dict[str, Any],
-          workspace: Workspace) -> tuple[dict[str, Any], list[dg.RunRequest], str]:
+def _look(program: Program, before: dict[str, Any], workspace: Workspace,
+          budget: BudgetState) -> tuple[dict[str, Any], list[dg.RunRequest], str]:
     """One programme: the look to remember, the runs it asks for, and what to say."""
     landing = Landing(program)
     signature = f"{landing.signature()} {program.settings_digest('calendar', *RESULT_SECTIONS)}"
     if signature != before.get("signature"):
-        return {"signature": signature, "acted": False}, [], "files are new or changed; waiting for them to rest"
-    if before.get("acted"):
+        look = {"signature": signature, "acted": False} | ({"stopped": True} if before.get("stopped") else {})
+        return look, [], "files are new or changed; waiting for them to rest"
+    if budget.state == "stop":
+        return before | {"stopped": True}, [], before.get("said", "")
+    resumed = f":{budget.month}/{budget.limit}" if before.get("stopped") else ""
+    if before.get("acted") and not resumed:
         return before, [], before.get("said", "")
     main = AssetStore(workspace.store, program.name)
     try:
@@ -74,7 +82,7 @@ def _look(program: Program, before: dict[str, Any],
     said = f"labels outside the calendar, repair them or program.toml: {', '.join(odd)}" if odd else ""
     due = [] if odd else [s for s in states if s.state != "published"]
     settings = program.settings_digest(*RESULT_SECTIONS)[:12]
-    requests = [_request(program, s.season, f"{s.digest}:{settings}", main) for s in due]
+    requests = [_request(program, s.season, f"{s.digest}:{settings}{resumed}", main) for s in due]
     after = said or (f"asked for season {', '.join(s.season for s in due)} at an earlier look" if due else "")
     return {"signature": signature, "acted": True, "said": after}, requests, said
 
@@ -82,7 +90,8 @@ def _look(program: Program, before: dict[str, Any],
 def _request(program: Program, label: str, cause: str, main: AssetStore) -> dg.RunRequest:
     """A run of the season for these landing rows and settings in place of its present release.
 
-    The release is part of the key, since a key never fires twice and a file may be put back to what it was.
+    The release is part of the key, since a key never fires twice and a file may be put back to what it was. So is, in
+    `cause`, the budget that let it go on: a run of the same cause may have been refused while there was none.
     """
     release, season = main.record(RELEASE, label), program.season(label)
     return dg.RunRequest(run_key=f"{season.key}:{cause}:{release.run_id if release else ''}",

@@ -15,9 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    computed_field,
+    field_validator,
+    model_validator,
+)
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.landing.address import mirror_address
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
@@ -233,13 +243,14 @@ class RetrainingSection(_Section):
 
 
 class LandingSection(_Section):
-    """Files used where they lie (`init --in-place`) beside those in `landing/`."""
+    """Files used where they lie (`init --in-place`) beside those in `landing/`; `mirror`: see `landing.mirror`."""
 
     genotypes: tuple[str, ...] = ()
     trials: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     pedigree: tuple[str, ...] = ()
+    mirror: Annotated[str, AfterValidator(mirror_address)] = ""
 
 
 class ProgramFile(_Section):

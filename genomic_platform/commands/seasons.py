@@ -88,6 +88,7 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
         Run again although nothing in landing changed, and compute everything anew (newer code).
     """
     from genomic_platform.landing.checkup import inspect_program
+    from genomic_platform.landing.mirror import bring
     from genomic_platform.results.display import REPLAYS, ProgressLines, notices
     from genomic_platform.results.status import published_notices
     from genomic_platform.runs import run_seasons, settings_changed, stale_seasons
@@ -96,6 +97,8 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
 
     began = time.monotonic()
     program, workspace = opened(folder)
+    if said := bring(program, workspace).said():
+        out.print(said)
     found = inspect_program(program)
     found.require_sound()
     workspace.register(program)

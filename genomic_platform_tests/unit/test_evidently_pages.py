@@ -140,7 +140,7 @@ def test_the_page_says_the_platforms_verdict(pages: SeasonPages) -> None:
     assert len(told["columns"]) == MOST_COLUMNS
     page = pages.files["inputs.html"].decode()
     assert "What is decided about drift, the platform decides, not this page." in page
-    assert "Input drift: 1 of 2 features shifted: temperature mean, whole season (°C)." in page
+    assert "Input drift: 1 of 2 features shifted: temperature mean, whole season" in page
     assert "1 of 50 columns moved" in page
     assert "Dataset Drift is" not in page  # Evidently's verdict on all columns together
     scores = {m["config"]["column"]: m["value"] for m in _metrics(pages, "inputs") if "column" in m["config"]}

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from genomic_platform.alerts.from_budget import budget_alert
 from genomic_platform.costs.budget import BudgetState, budget_state
 from genomic_platform.defs.order import on_its_way
 from genomic_platform.defs.partitions import field_season
@@ -57,7 +58,9 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
         after[name] = look
         requests += found
         said += [f"{name}: {message}"] if message else []
-        said += [f"{name}: {budget.message}"] if budget.state in ("warn", "stop") else []
+        if alert := budget_alert(name, budget):
+            opened.alerts.tell(alert)
+            said.append(f"{name}: {budget.message}")
     for message in said:
         context.log.info(message)
     new = [r.partition_key for r in requests if r.partition_key]

@@ -152,6 +152,21 @@ def accuracy_over_seasons(scores: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return _markdown(figure, "accuracy over seasons")
 
 
+def cost_over_months(hours: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Processor time by month, one stack a month, one colour a kind of work (columns month, kind, cpu_h)."""
+    figure, (ax,) = _figure(1)
+    months = hours["month"].unique().sort().to_list()[-12:]
+    base_M = np.zeros(len(months))
+    for kind, colour in zip(hours["kind"].unique().sort(), COLOURS, strict=False):
+        own = dict(hours.filter(pl.col("kind") == kind).select("month", "cpu_h").iter_rows())
+        height_M = np.array([own.get(month, 0.0) for month in months])
+        ax.bar(months, height_M, bottom=base_M, color=colour, label=kind, width=.6)
+        base_M += height_M
+    ax.legend(fontsize=7, frameon=False)
+    _label(ax, "processor time", "month (UTC)", "hours")
+    return _markdown(figure, "processor time by month and kind of work")
+
+
 def distribution(values: pl.DataFrame, column: str, unit: dict[str, str]) -> dg.MarkdownMetadataValue:
     """One histogram a trait of `column`."""
     traits = values["trait"].unique().sort().to_list()[:MAX_PANELS]

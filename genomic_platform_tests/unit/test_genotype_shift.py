@@ -301,7 +301,7 @@ def test_the_shift_by_chromosome_adds_up_and_components_are_differences_of_means
         new, old = (np.array([own[line] for line in lines]) for lines in (bred.new, bred.reference))
         shift = table.filter(part="component", name=str(number))["shift"][0]
         assert shift == pytest.approx((new.mean() - old.mean()) / old.std())
-    assert table.filter(part="component")["p_value"].min() <= 0.05
+    assert (table.filter(part="component")["p_value"] <= 0.05).any()
 
 
 def test_the_shift_leaves_markers_out_and_is_empty_or_untested_when_it_must_be() -> None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, computed_field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, computed_field, field_validator, model_validator
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.landing.address import mirror_address
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
 from genomic_platform.program_sections import BudgetSection, Section, WeatherSection
@@ -182,13 +183,14 @@ class RetrainingSection(Section):
 
 
 class LandingSection(Section):
-    """Files used where they lie (`init --in-place`) beside those in `landing/`."""
+    """Files used where they lie (`init --in-place`) beside those in `landing/`; `mirror`: see `landing.mirror`."""
 
     genotypes: tuple[str, ...] = ()
     trials: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     pedigree: tuple[str, ...] = ()
+    mirror: Annotated[str, AfterValidator(mirror_address)] = ""
 
 
 class ProgramFile(Section):

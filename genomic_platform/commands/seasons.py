@@ -91,6 +91,7 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
         Train although the month has cost the programme's budget; the audit log keeps who did.
     """
     from genomic_platform.landing.checkup import inspect_program
+    from genomic_platform.landing.mirror import bring
     from genomic_platform.results.display import REPLAYS, ProgressLines, notices
     from genomic_platform.results.status import published_notices
     from genomic_platform.runs import run_seasons, settings_changed, stale_seasons
@@ -99,6 +100,8 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
 
     began = time.monotonic()
     program, workspace = opened(folder)
+    if said := bring(program, workspace).said():
+        out.print(said)
     found = inspect_program(program)
     found.require_sound()
     workspace.register(program)

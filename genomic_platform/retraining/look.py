@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from genomic_platform.alerts.alert import Alert
+from genomic_platform.costs.budget import budget_state
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.links import dagster_asset
@@ -81,6 +82,9 @@ def _answered(instance: dg.DagsterInstance, workspace: Workspace, program: Progr
         return None
     causes = causes_of(main, published[-1])
     told = answer(program, main, published[-1], causes, now=now, last=_last(instance, program.name))
+    budget = budget_state(program, workspace, now)
+    if told.run_key and budget.state == "stop":
+        told = Answer(told.cause, None, f"waits: {budget.message}", now + timedelta(days=1))
     for alert in _alerts(workspace, program, published[-1], causes, told):
         workspace.alerts.tell(alert)
     return published[-1], told

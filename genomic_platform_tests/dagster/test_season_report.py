@@ -95,7 +95,7 @@ def test_a_release_older_than_the_report_says_so_and_a_replay_makes_it(published
     store.merge("older", "main", "as code before the report published it", {})
     with pytest.raises(NotAvailable, match=r"made no report; repair: genomic-platform run .* --replay"):
         season_report(small.program, small.workspace)
-    assert stale_seasons(small.program, small.workspace, replay=True) == []
+    assert stale_seasons(small.program, small.workspace, ["2019"], replay=True) == []
     monkeypatch.setattr(runs, "code_version", lambda: "newer")
-    assert stale_seasons(small.program, small.workspace) == []
-    assert stale_seasons(small.program, small.workspace, replay=True) == ["2019"]
+    assert stale_seasons(small.program, small.workspace, ["2019"]) == []
+    assert stale_seasons(small.program, small.workspace, ["2019"], replay=True) == ["2019"]

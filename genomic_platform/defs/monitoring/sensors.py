@@ -5,13 +5,16 @@ from typing import Any
 
 import dagster as dg
 
+from genomic_platform.alerts.from_budget import budget_alert
 from genomic_platform.costs.budget import BudgetState, budget_state
+from genomic_platform.defs.order import on_its_way
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.training.candidates import assets_of
 from genomic_platform.errors import GenomicPlatformError, InputError, StoreUnavailable
 from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.io_managers.versioned import WorkspaceResource
 from genomic_platform.landing.files import Landing
+from genomic_platform.landing.mirror import bring
 from genomic_platform.landing.state import season_states
 from genomic_platform.orphans import end_orphans
 from genomic_platform.program import RESULT_SECTIONS, Program
@@ -20,6 +23,8 @@ from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.workspace import Workspace
 
 _SETTINGS = read_settings()
+#: What one tick may spend on a programme's mirror, of Dagster's 60 seconds; the next tick goes on.
+MIRROR_SECONDS = 20.0
 
 
 @dg.sensor(name="landing_sensor", job_name=_SETTINGS.season_job, minimum_interval_seconds=_SETTINGS.sensor_seconds,
@@ -43,13 +48,19 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
         try:
             program = opened.program(name)
             budget = budget_state(program, opened)
-            look, found, message = _look(program, before.get(name, {}), opened, budget)
+            brought = bring(program, opened, MIRROR_SECONDS).said()
+            look, found, message = _look(program, before.get(name, {}), opened, context.instance, budget)
+            message = "; ".join(filter(None, (brought, message)))
         except (GenomicPlatformError, OSError) as error:
-            look, found, message, budget = {}, [], f"refused: {error}", BudgetState()
+            waits = isinstance(error, GenomicPlatformError) and error.transient
+            look, found, budget = before.get(name, {}) if waits else {}, [], BudgetState()
+            message = f"{'waits' if waits else 'refused'}: {error}"
         after[name] = look
         requests += found
         said += [f"{name}: {message}"] if message else []
-        said += [f"{name}: {budget.message}"] if budget.state in ("warn", "stop") else []
+        if alert := budget_alert(name, budget):
+            opened.alerts.tell(alert)
+            said.append(f"{name}: {budget.message}")
     for message in said:
         context.log.info(message)
     new = [r.partition_key for r in requests if r.partition_key]
@@ -60,7 +71,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
 
 
 def _look(program: Program, before: dict[str, Any], workspace: Workspace,
-          budget: BudgetState) -> tuple[dict[str, Any], list[dg.RunRequest], str]:
+          instance: dg.DagsterInstance, budget: BudgetState) -> tuple[dict[str, Any], list[dg.RunRequest], str]:
     """One programme: the look to remember, the runs it asks for, and what to say."""
     landing = Landing(program)
     signature = f"{landing.signature()} {program.settings_digest('calendar', *RESULT_SECTIONS)}"
@@ -81,6 +92,8 @@ def _look(program: Program, before: dict[str, Any], workspace: Workspace,
     odd = [s.season for s in states if not program.calendar.fits(s.season)]
     said = f"labels outside the calendar, repair them or program.toml: {', '.join(odd)}" if odd else ""
     due = [] if odd else [s for s in states if s.state != "published"]
+    if waiting := [s.season for s in due if on_its_way(instance, program.season(s.season))]:
+        return {"signature": signature, "acted": False}, [], f"season {', '.join(waiting)} is on its way"
     settings = program.settings_digest(*RESULT_SECTIONS)[:12]
     requests = [_request(program, s.season, f"{s.digest}:{settings}{resumed}", main) for s in due]
     after = said or (f"asked for season {', '.join(s.season for s in due)} at an earlier look" if due else "")

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-#: The index of what a champion gives: for advancing lines, or for choosing parents.
+#: The value for advancing lines; the other, `breeding_value`, is for choosing parents.
 GENOTYPIC = "genotypic_value"
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from genomic_platform.errors import counted
 from genomic_platform.results.season_page import words
-from genomic_platform.results.season_page.inputs import SeasonResults
+from genomic_platform.results.season_page.inputs import GENOTYPIC, SeasonResults
 from genomic_platform.results.season_page.words import Head, joined
 
 FIRST = 30
@@ -35,7 +35,7 @@ def _first_lines(given: SeasonResults) -> str:
     group = (f"The first {alike:,} lie within one standard error of the best: take them as a group, and choose among "
              "them by what the index does not know." if alike > 1 else
              "The first stands more than one standard error above the rest.")
-    purpose = "advance lines" if given.value == "genotypic_value" else "choose parents"
+    purpose = "advance lines" if given.value == GENOTYPIC else "choose parents"
     return (f"Use the list to {purpose}: {counted(index.height, 'line')} ranked by "
             f"{words.few(weighed)}, headed by {first}. {group}")
 

@@ -23,8 +23,8 @@ PREDICTIONS = {"first": "first values, nothing to compare", "usual": "as usual",
 PROMISE = {"no_promise": "nothing could be promised", "too_few": "too few lines to tell", "within": "as promised",
            "below": "below the promise", "above": "above the promise"}
 HELPED = {"yes": "it helped", "no": "it did not help", "cannot tell": "cannot tell"}
-CAUSE = {"season": "a new harvest", "drift": "drift", "accuracy": "lost accuracy", "schedule": "the schedule",
-         "hand": "a decision by hand"}
+CAUSE = {"season": "a new harvest", "drift": "drift", "accuracy": "lost accuracy",
+         "before_planting": "the next planting", "after_harvest": "the end of harvest", "hand": "a decision by hand"}
 BASELINE = {"family_mean": "the family's earlier mean", "own_mean": "the line's own earlier mean"}
 MEANS = {
     "initial": "The trait's first season: the recipe that predicted best in folds inside its records.",

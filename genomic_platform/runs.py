@@ -155,7 +155,8 @@ def _tags(instance: dg.DagsterInstance, key: FieldSeason, *, force: bool = False
           cause: str = "") -> dict[str, str]:
     """Tags of a run of the season. A run that continues another has its cause."""
     from genomic_platform.defs.season_asset import FORCE_TAG
-    from genomic_platform.io_managers.versioned import CONTINUES_TAG, PID_TAG
+    from genomic_platform.executors.season_queue import CONTINUES_TAG
+    from genomic_platform.io_managers.versioned import PID_TAG
     from genomic_platform.retraining.challengers import CAUSE_TAG
 
     begun = instance.get_run_by_id(continues) if continues else None

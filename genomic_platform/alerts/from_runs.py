@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from genomic_platform.alerts.alert import Alert, Kind
-from genomic_platform.io_managers.versioned import CONTINUES_TAG
+from genomic_platform.executors.season_queue import CONTINUES_TAG
 from genomic_platform.links import dagster_run
 from genomic_platform.runs import failure_reason
 from genomic_platform.settings import Settings

@@ -25,6 +25,7 @@ from genomic_platform.program import ProgramFile
 from genomic_platform.schemas import Column, TableContract
 from genomic_platform.settings import read_settings, visible_devices
 from genomic_platform.stores.assets import AssetRecord, TableCodec, fingerprint
+from genomic_platform.stores.release import section_digests
 
 OWNERS = ["team:genomic-prediction"]
 FORCE_TAG = "genomic_platform/force"
@@ -61,8 +62,8 @@ class Step:
             if record is None and label != season.label and not season.was_published_with(asset, label):
                 continue  # the asset, or the candidate in program.toml, is younger than that release
             if record is None:
-                raise NotAvailable(f"{asset} of season {label} does not exist on this run's branch; "
-                                   "repair: include it in the run")
+                raise NotAvailable(f"{asset} of season {label} is neither published nor made by this run; "
+                                   "repair: materialise the whole season (job train_season)")
             found[asset if label == season.label else f"{asset}@{label}"] = record.data_version
         if self.landing:
             digests = season.landing.digests(season.label)
@@ -108,7 +109,7 @@ class Step:
             code_version=self.code_version, inputs=versions,
             run_id=published.run_id if published else season.run_id,
             extra={"notices": [vars(n) | {"examples": list(n.examples)} for n in season.notices],
-                   "links": season.links})
+                   "links": season.links, "settings": section_digests(season.program, self.settings)})
         self.observe_landing(context, versions)
         return dg.MaterializeResult(value=record, data_version=dg.DataVersion(data_version),
                                     metadata=self.metadata(season, value, published))

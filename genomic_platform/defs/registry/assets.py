@@ -27,7 +27,7 @@ from genomic_platform.results.model_card import log_cards
 from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.stores.evidently_projects import add_pages, page_links
 from genomic_platform.stores.protocol import MAIN
-from genomic_platform.stores.release import publish, release_record
+from genomic_platform.stores.release import publish, release_record, require_settings
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
@@ -145,6 +145,7 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
+        require_settings(season.assets, season.label, season.program)
         declared = season.workspace.program(season.program.name)  # as program.toml has it: without challengers
         record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
                                 declared.settings_digest(*RESULT_SECTIONS), season.cause)

@@ -104,11 +104,13 @@ def require_settings(assets: AssetStore, season: str, program: Program) -> None:
 
 def _outdated(assets: AssetStore, records: Mapping[str, AssetRecord]) -> list[str]:
     """Assets made from other content than this branch has, of the season or, as `asset@season`, of an earlier one."""
-    found = []
+    found, known = [], dict(records)
     for name, record in records.items():
         for read, version in record.inputs.items():
             asset, at, label = read.partition("@")
-            now = assets.record(asset, label) if at else records.get(asset)
+            if at and read not in known and (earlier := assets.record(asset, label)):
+                known[read] = earlier
+            now = known.get(read)
             if now is not None and now.data_version != version:
                 found.append(f"{name} (made from another {asset}{f' of season {label}' if at else ''})")
     return found

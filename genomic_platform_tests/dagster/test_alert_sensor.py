@@ -37,7 +37,8 @@ from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.failures import as_failure
 from genomic_platform.defs.monitoring.alert_sensors import alert_sensor
 from genomic_platform.errors import GenomicPlatformError, InputError, Problem, SeasonOrderError, StoreUnavailable
-from genomic_platform.io_managers.versioned import CONTINUES_TAG, resources_of
+from genomic_platform.executors.season_queue import CONTINUES_TAG
+from genomic_platform.io_managers.versioned import resources_of
 from genomic_platform.landing.initialise import initialise
 from genomic_platform.stores.assets import RELEASE, AssetRecord, AssetStore
 from genomic_platform.workspace import Workspace

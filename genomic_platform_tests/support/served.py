@@ -38,6 +38,8 @@ _ADD = """mutation($repository: RepositorySelector!, $key: String!) {
   __typename } }"""
 _SENSOR = """mutation($selector: SensorSelector!) { %s(sensorSelector: $selector) { __typename } }"""
 _STOP = """mutation($id: String!) { stopSensor(id: $id) { __typename } }"""
+_LAST_TICK = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
+  ... on Sensor { sensorState { ticks(limit: 1) { status } } } } }"""
 _SENSOR_ID = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
   ... on Sensor { id sensorState { id } } } }"""
 
@@ -127,6 +129,9 @@ class Served:
         else:
             answer = self.ask(_STOP, id=self.ask(_SENSOR_ID, selector=selector)["sensorState"]["id"])
         assert "Error" not in answer["__typename"], answer
+        if not running:  # a tick that has begun still starts what it finds
+            self.until(lambda: all(tick["status"] != "STARTED" for tick in self.ask(_LAST_TICK, selector=selector)[
+                "sensorState"]["ticks"]), 120, "the sensor's last tick has ended")
 
     def until(self, happened: Callable[[], Any], seconds: float, what: str) -> Any:
         """Wait until something is true; gives it."""

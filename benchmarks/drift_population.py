@@ -216,7 +216,7 @@ def time_markers(rounds: int) -> None:
 
 
 REPORT = """
-import json, resource, sys, time
+import json, re, sys, time
 import numpy as np, polars as pl
 from genomic_platform.drift.population import genotype_shift
 from genomic_platform.drift.relatives import line_trust
@@ -225,7 +225,8 @@ from genomic_platform.genotypes.population.structure import principal_components
 from genomic_platform.genotypes.table import GenotypeTable
 import genomic_platform.drift.marker_kernels, scipy.sparse.linalg, threadpoolctl
 folder = sys.argv[1]
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# not getrusage: its peak begins with that of the process that started this one
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 began, found = time.perf_counter(), {"imported, MB": peak()}
 def took(name, since=[time.perf_counter(), time.process_time()]):
     now = [time.perf_counter(), time.process_time()]

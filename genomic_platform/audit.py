@@ -1,8 +1,9 @@
 """The audit log of a workspace: who did what, when and why, as hash-chained JSON lines that nobody rewrites.
 
-One line for each promotion, rollback, approval, rejection, deletion, export and batch of predictions, with ids, counts
-and digests only: no genotype, no line name, no personal data but who acted. Each line holds the hash of the one before,
-and each release's commit the newest hash, so that an edited, removed, reordered or cut line shows.
+One line for each promotion, rollback, approval, rejection, deletion, export, batch of predictions and training over
+budget, with ids, counts and digests only: no genotype, no line name, no personal data but who acted. Each line holds
+the hash of the one before, and each release's commit the newest hash, so that an edited, removed, reordered or cut
+line shows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from genomic_platform.errors import StoreError
 from genomic_platform.stores.journal import append_line, whole_lines
 from genomic_platform.stores.lock import exclusive
 
-Action = Literal["promotion", "rollback", "approval", "rejection", "deletion", "export", "prediction", "migration"]
+Action = Literal["promotion", "rollback", "approval", "rejection", "deletion", "export", "prediction", "migration",
+                 "over budget"]
 
 #: The hash that the first line follows.
 GENESIS = "0" * 64

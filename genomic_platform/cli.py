@@ -12,6 +12,7 @@ import warnings
 
 from genomic_platform.commands import (  # noqa: F401  each registers its commands
     answers,
+    costs,
     genotypes,
     governance,
     installation,

@@ -10,14 +10,14 @@ import dagster as dg
 
 def build_definitions(resources: Mapping[str, Any] | None = None,
                       loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """Assets and checks found in `defs/`, its jobs and sensors; `resources` default to the workspace set.
+    """Assets and checks found in `defs/`, its jobs, sensors, schedules; `resources` default to the workspace set.
 
     What is started without a job, as backfills of the asset graph are, runs as the chosen season job does.
 
     Not `load_from_defs_folder`: it looks for pyproject.toml, which an installed package does not have.
     """
     from genomic_platform import defs
-    from genomic_platform.defs.jobs import train_season, train_season_gpu
+    from genomic_platform.defs.jobs import books_schedule, keep_books, train_season, train_season_gpu
     from genomic_platform.defs.monitoring.alert_sensors import alert_sensor
     from genomic_platform.defs.monitoring.retraining_sensors import retraining_sensor, season_schedule
     from genomic_platform.defs.monitoring.sensors import landing_sensor
@@ -31,8 +31,8 @@ def build_definitions(resources: Mapping[str, Any] | None = None,
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(defs, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(defs),
-        jobs=[train_season, train_season_gpu, *DECISION_JOBS],
-        sensors=[landing_sensor, retraining_sensor, alert_sensor], schedules=[season_schedule],
+        jobs=[train_season, train_season_gpu, keep_books, *DECISION_JOBS],
+        sensors=[landing_sensor, retraining_sensor, alert_sensor], schedules=[season_schedule, books_schedule],
         executor=chosen.executor_def, loggers=loggers,
         resources=resources or resources_of(settings.workspace or FOLDER))
 

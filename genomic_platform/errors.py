@@ -7,6 +7,7 @@
     ├── SeasonOrderError       an earlier season is unpublished and none is on its way
     ├── PredecessorRunning     an earlier season is on its way: transient
     ├── DecisionsChanged       somebody decided on a champion while the run went on: transient
+    ├── OverBudget             the programme's month has cost its budget; no new training
     ├── MissingExtra           an optional package is not installed
     ├── AlertNotSent           a channel did not take an alert: transient
     ├── OutOfDeviceMemory      a training does not fit the device, with a smaller batch neither
@@ -113,6 +114,12 @@ class DecisionsChanged(GenomicPlatformError):
     """Somebody rolled back or approved while the run went on; the run, tried again, decides anew."""
 
     transient = True
+    exit_code = 4
+
+
+class OverBudget(GenomicPlatformError):
+    """The programme's month has cost its budget: no new training; predictions, reports and decisions go on."""
+
     exit_code = 4
 
 

@@ -13,8 +13,10 @@ import dagster as dg
 from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.io_managers.versioned import PID_TAG
 
-#: Seconds a launched run may need from its start to taking the programme's turn: a process and its imports.
+#: Seconds a launched run may need until it says that it started: a process and its imports.
 START_SECONDS = 120.0
+#: Seconds from then to taking the programme's turn, which is the next thing a run does.
+TURN_SECONDS = 30.0
 #: Seconds between letting go of the turn and being recorded as ended.
 END_SECONDS = 1.0
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
@@ -41,7 +43,11 @@ def _orphans(instance: dg.DagsterInstance, program: str) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in instance.get_run_records(wanted)
             if (PID_TAG in record.dagster_run.tags and record.dagster_run.parent_run_id is None) or (
                 record.dagster_run.status in _WORKING
-                and time.time() - record.update_timestamp.timestamp() > START_SECONDS)]
+                and time.time() - record.update_timestamp.timestamp() > _grace(record.dagster_run.status))]
+
+
+def _grace(status: dg.DagsterRunStatus) -> float:
+    return START_SECONDS if status == dg.DagsterRunStatus.STARTING else TURN_SECONDS
 
 
 def living_runs(instance: dg.DagsterInstance, program: str) -> list[dg.DagsterRun]:

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, computed_field, field_validator, model_validator
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.landing.address import mirror_address
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
-from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
+from genomic_platform.program_sections import BudgetSection, Section, WeatherSection
 
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
 SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
@@ -64,11 +65,7 @@ class FieldSeason:
         return cls(program, season)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Trait(_Section):
+class Trait(Section):
     """Unit, direction (`maximise`, `minimise` or `target(x)`) and economic weight per genetic standard deviation."""
 
     unit: str = ""
@@ -84,7 +81,7 @@ class Trait(_Section):
         return value
 
 
-class Source(_Section):
+class Source(Section):
     """Where a landing file comes from and under which terms it may be used."""
 
     file: str
@@ -94,7 +91,7 @@ class Source(_Section):
     citation: str = ""
 
 
-class CalendarSection(_Section):
+class CalendarSection(Section):
     """Season labels: a pattern with a first season, a listed order, or `unordered`."""
 
     seasons: Literal["YYYY", "YYYY-YY", "YYYYc", "listed", "unordered"] = "YYYY"
@@ -116,14 +113,14 @@ class CalendarSection(_Section):
                         harvest_month=self.harvest_month)
 
 
-class LineMeansSection(_Section):
+class LineMeansSection(Section):
     """Stage one: `blue` with error weights, or `centred` without, the mode of the reference figures."""
 
     means: Literal["blue", "centred"] = "blue"
     weights: Literal["errors", "none"] = "errors"
 
 
-class GenotypeQcSection(_Section):
+class GenotypeQcSection(Section):
     """What a variant or line must reach to be used, shares 0–1; see `genotypes.quality.qc.genotype_qc`."""
 
     min_variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -136,60 +133,13 @@ class GenotypeQcSection(_Section):
     identical_line_ibs: Annotated[float, Field(gt=0, lt=1)] = 0.99
 
 
-class WindowSection(_Section):
-    """One window of daily weather: `days` after planting or `thermal` time since then, °C d, from and to."""
-
-    days: tuple[int, int] | None = None
-    thermal: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _one_clock(self) -> WindowSection:
-        if (self.days is None) == (self.thermal is None):
-            raise ValueError("expected either days = [from, to] or thermal = [from, to]")
-        return self
-
-
-class WeatherSection(_Section):
-    """The crop's clock and stress, and named windows: see `phenotypes.weather_windows`; without windows, its own."""
-
-    base_c: float = Crop.base_c
-    ceiling_c: float = Crop.ceiling_c
-    heat_c: float = Crop.heat_c
-    frost_c: float = Crop.frost_c
-    wet_mm: Annotated[float, Field(gt=0)] = Crop.wet_mm
-    windows: dict[str, WindowSection] = {}
-
-    @model_validator(mode="after")
-    def _sound(self) -> WeatherSection:
-        if bad := [w for w in self.windows if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", w)]:
-            raise ValueError(f"window names start with a letter and hold letters, digits and _: {', '.join(bad)}")
-        if "season" in self.windows:
-            raise ValueError("season is the whole season, planting to harvest; name the window otherwise")
-        try:
-            self.crop()
-            self.named_windows()
-        except ProgramError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def crop(self) -> Crop:
-        return Crop(self.base_c, self.ceiling_c, self.heat_c, self.frost_c, self.wet_mm)
-
-    def named_windows(self) -> tuple[Window, ...]:
-        """The whole season and the windows named, or `WINDOWS`."""
-        if not self.windows:
-            return WINDOWS
-        named = {name: ("days", w.days) if w.days else ("thermal", w.thermal or ()) for name, w in self.windows.items()}
-        return (Window("season", "season"), *(Window(name, clock, *ends) for name, (clock, ends) in named.items()))
-
-
-class IndexSection(_Section):
+class IndexSection(Section):
     """Which value the selection index ranks on: `genotypic_value` (advancing) or `breeding_value` (parents)."""
 
     value: Literal["genotypic_value", "breeding_value"] = "genotypic_value"
 
 
-class GateSection(_Section):
+class GateSection(Section):
     """When one recipe may replace another, and whether a person has to agree.
 
     `margin`: smallest mean gain in predictive ability over past forward seasons. `confidence`: of the bound above zero,
@@ -205,14 +155,14 @@ class GateSection(_Section):
     automatic_rollback: bool = False
 
 
-class SearchSection(_Section):
+class SearchSection(Section):
     """How long a search of a recipe's settings (`search:NAME`) may take; see `models.search.budget.Budget`."""
 
     trials: Annotated[int, Field(ge=1)] = Budget.trials
     minutes: Annotated[float, Field(gt=0)] = Budget.minutes
 
 
-class RetrainingSection(_Section):
+class RetrainingSection(Section):
     """When models are trained again beside the arrival of data, and what is tried then.
 
     `challengers`: recipes that are fitted and compared beside the candidates only when there is cause: too slow, or too
@@ -232,17 +182,18 @@ class RetrainingSection(_Section):
         return _known_recipes(value)
 
 
-class LandingSection(_Section):
-    """Files used where they lie (`init --in-place`) beside those in `landing/`."""
+class LandingSection(Section):
+    """Files used where they lie (`init --in-place`) beside those in `landing/`; `mirror`: see `landing.mirror`."""
 
     genotypes: tuple[str, ...] = ()
     trials: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     pedigree: tuple[str, ...] = ()
+    mirror: Annotated[str, AfterValidator(mirror_address)] = ""
 
 
-class ProgramFile(_Section):
+class ProgramFile(Section):
     """The whole of `program.toml`, format version 1."""
 
     format_version: Literal[1]
@@ -258,6 +209,7 @@ class ProgramFile(_Section):
     index: IndexSection = IndexSection()
     gate: GateSection = GateSection()
     search: SearchSection | None = None
+    budget: BudgetSection | None = None
     retraining: RetrainingSection = RetrainingSection()
     landing: LandingSection = LandingSection()
     sources: tuple[Source, ...] = ()

@@ -82,7 +82,7 @@ def _seasons(labels: Sequence[str]) -> str:
 
 
 def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], *, force: bool = False,
-                continues: str | None = None, cause: str = "",
+                continues: str | None = None, cause: str = "", over_budget: bool = False,
                 progress: Progress = lambda season, step, seconds: None) -> list[SeasonRun]:
     """Run seasons in order, stopping after the first that is not published.
 
@@ -90,6 +90,7 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
     ----------
     force : compute every step anew. continues : id of an unpublished run of the (only) season, whose branch goes on.
     cause : why the run is started beside new data; kept with the release, and may call challengers.
+    over_budget : train although the month's budget is spent; who acts goes to the audit log.
 
     Raises
     ------
@@ -97,10 +98,14 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         Another run of the programme is in progress.
     ProgramError
         A candidate cannot be loaded.
+    OverBudget
+        The month has cost the programme's budget.
     """
     import dagster as dg
 
+    from genomic_platform.costs.budget import budget_state
     from genomic_platform.definitions import build_definitions
+    from genomic_platform.defs.budget import OVER_BUDGET_TAG
     from genomic_platform.defs.partitions import field_season
     from genomic_platform.defs.training.candidates import assets_of
     from genomic_platform.io_managers.versioned import resources_of
@@ -108,6 +113,9 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
 
     for recipe in program.file.recipes:
         load_recipe(recipe)
+    if not over_budget and not continues:
+        budget_state(program, workspace).require()
+    own = {OVER_BUDGET_TAG: workspace.settings.who} if over_budget else {}
     outcomes: list[SeasonRun] = []
     with (dg.DagsterInstance.from_config(str(workspace.dagster_home)) as instance,
           _alone(instance, workspace, program.name)):
@@ -118,10 +126,10 @@ def run_seasons(program: Program, workspace: Workspace, seasons: Sequence[str], 
         job = definitions.resolve_job_def("train_season")
         chosen = assets_of(program.file)
         for key in keys:
-            tags = _tags(instance, key, force=force, continues=continues, cause=cause)
+            tags = own | _tags(instance, key, force=force, continues=continues, cause=cause)
             outcomes.append(_run(job, chosen, instance, key, reporter, tags))
             if outcomes[-1].decisions_changed:
-                tags = _tags(instance, key, continues=continues or outcomes[-1].run_id, cause=cause)
+                tags = own | _tags(instance, key, continues=continues or outcomes[-1].run_id, cause=cause)
                 outcomes[-1] = _run(job, chosen, instance, key, reporter, tags)
             if not outcomes[-1].published:
                 break
@@ -155,7 +163,8 @@ def _tags(instance: dg.DagsterInstance, key: FieldSeason, *, force: bool = False
           cause: str = "") -> dict[str, str]:
     """Tags of a run of the season. A run that continues another has its cause."""
     from genomic_platform.defs.season_asset import FORCE_TAG
-    from genomic_platform.io_managers.versioned import CONTINUES_TAG, PID_TAG
+    from genomic_platform.executors.season_queue import CONTINUES_TAG
+    from genomic_platform.io_managers.versioned import PID_TAG
     from genomic_platform.retraining.challengers import CAUSE_TAG
 
     begun = instance.get_run_by_id(continues) if continues else None

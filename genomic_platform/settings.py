@@ -71,6 +71,10 @@ class Settings(BaseModel):
                                                          "again by its run (CUDA executor)")
     sensor_seconds: int = Field(30, ge=1, description="seconds between two looks at the landing folders")
     run_retries: int = Field(3, ge=0, description="times a failed run is tried again (transient causes only)")
+    price_currency: str = Field("", description="what prices and budgets are in, such as EUR")
+    price_cpu_hour: float = Field(0, ge=0, description="price of an hour of one processor core at work; 0 = unpriced")
+    price_gpu_hour: float = Field(0, ge=0, description="price of an hour of one leased graphics card; 0 = unpriced")
+    price_gb_month: float = Field(0, ge=0, description="price of keeping 1 GB (10^9 bytes) for a month; 0 = unpriced")
     alert_late_days: int = Field(60, ge=0, description="days after a season's harvest month before its missing trial "
                                                        "records are told as an alert")
     alert_file: str = Field("", description="file that alerts are appended to as JSON lines, absolute; empty = none")

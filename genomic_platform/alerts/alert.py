@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 SCHEMA_VERSION = 1
-Kind = Literal["drift", "accuracy", "check_failed", "run_failed", "sensor_dead", "season_late", "budget", "retraining",
-               "test"]
+Kind = Literal["drift", "accuracy", "check_failed", "run_failed", "sensor_dead", "season_late", "landing_refused",
+               "budget", "retraining", "test"]
 Severity = Literal["info", "warning", "error"]
 #: What a kind is called where a person reads it.
 TITLES: dict[str, str] = {
-    "drift": "Drift", "accuracy": "Accuracy", "check_failed": "A check failed", "run_failed": "A run failed",
-    "sensor_dead": "A sensor or schedule does not work", "season_late": "A season is late", "budget": "Budget",
+    "drift": "Drift", "accuracy": "Accuracy below its promise", "check_failed": "A check failed",
+    "run_failed": "A run failed", "sensor_dead": "A sensor or schedule does not work",
+    "season_late": "A season is late", "landing_refused": "Files are refused", "budget": "Budget",
     "retraining": "Retraining", "test": "Test of the channels"}
 
 
@@ -76,7 +77,7 @@ class Alert:
 
     def to_json(self) -> dict[str, Any]:
         """The alert as JSON holds it: every field, time in ISO 8601, `schema_version`."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self),
+        return {"schema_version": SCHEMA_VERSION, **asdict(self), "link": self.link or None,
                 "time": self.time.astimezone(UTC).isoformat(timespec="seconds")}
 
     @classmethod

@@ -7,15 +7,14 @@ that is the same in every season of a day (all wait for one that failed) the fir
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from genomic_platform.alerts.alert import Alert, Kind
-from genomic_platform.io_managers.versioned import CONTINUES_TAG
+from genomic_platform.alerts.alert import Alert
+from genomic_platform.executors.season_queue import CONTINUES_TAG
 from genomic_platform.links import dagster_run
 from genomic_platform.runs import failure_reason
 from genomic_platform.settings import Settings
@@ -23,10 +22,9 @@ from genomic_platform.settings import Settings
 #: A run that was to be retried and was not within this time is told as failed.
 PATIENCE = timedelta(minutes=30)
 _WILL_RETRY, _RETRIED_BY = "dagster/will_retry", "dagster/auto_retry_run_id"
-#: What the checks of an asset tell of; others are told as checks.
-_KINDS: Mapping[str, Kind] = {
-    "drift_report": "drift", "input_drift": "drift", "population_shift": "drift", "prediction_drift": "drift",
-    "realised_accuracy": "accuracy", "accuracy_promise": "accuracy"}
+#: Checks that find what the retraining sensor tells as a cause, with what is done about it, and how a name among the
+#: check's numbers then ends: of accuracy only the season's is a cause, not an environment's or a family's.
+_CAUSES = {"same_base": "", "inputs_as_before": "", "accuracy_as_promised": " season"}
 #: Numbers of a check that say how sure it is, where it gives them.
 _SURENESS = ("p_value", "p_adjusted", "lower", "upper", "confidence", "how_sure")
 _SHOWN = 600
@@ -55,12 +53,21 @@ def was_continued(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return _RETRIED_BY in run.tags or bool(instance.get_runs(dg.RunsFilter(tags={CONTINUES_TAG: run.run_id}), limit=1))
 
 
-def check_alerts(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings) -> list[Alert]:
-    """An alert for each asset check of an ended run that did not pass."""
+def check_alerts(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings, *,
+                 causes_told: bool = False) -> list[Alert]:
+    """An alert for each asset check of an ended run that did not pass.
+
+    `causes_told` : the retraining sensor is on, so that what it tells as a cause is not told as a check besides.
+    """
     found = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records
-    return [_check_alert(record.event_log_entry.asset_check_evaluation, run, settings, record.event_log_entry.timestamp)
-            for record in found if record.event_log_entry.asset_check_evaluation
-            and not record.event_log_entry.asset_check_evaluation.passed]
+    failed = [(check, record.event_log_entry.timestamp) for record in found
+              if (check := record.event_log_entry.asset_check_evaluation) is not None and not check.passed]
+    return [_check_alert(check, run, settings, at) for check, at in failed if not (causes_told and _is_cause(check))]
+
+
+def _is_cause(check: dg.AssetCheckEvaluation) -> bool:
+    end = _CAUSES.get(check.check_name)
+    return end is not None and any(name.endswith(end) for name in check.metadata)
 
 
 def _check_alert(check: dg.AssetCheckEvaluation, run: dg.DagsterRun, settings: Settings, timestamp: float) -> Alert:
@@ -75,7 +82,7 @@ def _check_alert(check: dg.AssetCheckEvaluation, run: dg.DagsterRun, settings: S
                                        "the run ended for another reason"))
     return Alert(
         cause=f"check_failed:{program or ''}:{season or ''}:{asset}.{check.check_name}:{_digest(shown)}",
-        kind=_KINDS.get(asset, "check_failed"), program=program, season=season,
+        kind="check_failed", program=program, season=season,
         what=f"check {check.check_name} of {asset} did not pass: {shown or 'it gave no numbers'}"[:_SHOWN],
         where=f"{asset}, run {run.run_id[:8]}", how_sure=sure or "certain: the check's condition does not hold",
         done=done, link=dagster_run(settings, run.run_id) or None, severity="error" if blocking else "warning",

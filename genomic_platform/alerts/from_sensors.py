@@ -60,6 +60,11 @@ def tickers(instance: dg.DagsterInstance, known: Collection[str]) -> list[Ticker
     return list(found.values())
 
 
+def is_on(instance: dg.DagsterInstance, name: str) -> bool:
+    """Whether the sensor is switched on; one that the daemon has not met yet is not."""
+    return any(state.name == name and state.is_running for state in instance.all_instigator_state())
+
+
 def ailment(ticker: Ticker, now: datetime, awake: datetime) -> str:
     """What is wrong with it, in words; "" when nothing is.
 

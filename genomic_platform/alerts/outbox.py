@@ -100,31 +100,33 @@ class Outbox:
         done: list[Delivery] = []
         try:
             with exclusive(self.folder / "deliver.lock", 0.0):
+                told, known, at = self.alerts(), self.deliveries(), now or datetime.now(UTC)
                 for channel in channels:
-                    done += self._send(channel, now or datetime.now(UTC))
+                    done += self._send(channel, _due(channel.name, told, known, at), at)
         except StoreUnavailable:
             _log.debug("another process delivers")
         except Exception:  # what could not be sent or noted is due at the next round
             _log.exception("%s: alerts could not be delivered", self.folder)
         return done
 
-    def _send(self, channel: Channel, now: datetime) -> Iterator[Delivery]:
+    def _send(self, channel: Channel, due: Sequence[tuple[Alert, int]], now: datetime) -> Iterator[Delivery]:
         end = time.monotonic() + CHANNEL_SECONDS
-        for alert, before in self._due(channel.name, now):
+        for alert, attempts in due:
             if time.monotonic() > end:
                 return
-            delivery = _attempt(channel, alert, before.attempts + 1 if before else 1, now)
+            delivery = _attempt(channel, alert, attempts + 1, now)
             append_line(self.delivered, json.dumps(delivery.to_json(), ensure_ascii=False, sort_keys=True))
             yield delivery
             if delivery.state != "sent":
                 return
 
-    def _due(self, channel: str, now: datetime) -> list[tuple[Alert, Delivery | None]]:
-        """Alerts to try now: new to the channel and fresh, or failed before and their wait over."""
-        known = self.deliveries()
-        pairs = [(alert, known.get((alert.cause, channel))) for alert in self.alerts()]
-        return [(alert, last) for alert, last in pairs
-                if (now - alert.time <= FRESH if last is None else last.next is not None and last.next <= now)]
+
+def _due(channel: str, told: Sequence[Alert], known: Mapping[tuple[str, str], Delivery],
+         now: datetime) -> list[tuple[Alert, int]]:
+    """Alerts to try now and their attempts so far: new to the channel and fresh, or failed and their wait over."""
+    pairs = [(alert, known.get((alert.cause, channel))) for alert in told]
+    return [(alert, last.attempts if last else 0) for alert, last in pairs
+            if (now - alert.time <= FRESH if last is None else last.next is not None and last.next <= now)]
 
 
 def summary(deliveries: Sequence[Delivery]) -> str:

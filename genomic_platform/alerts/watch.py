@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from genomic_platform.alerts.alert import Alert
+from genomic_platform.alerts.from_landing import landing_alert
 from genomic_platform.alerts.from_runs import PATIENCE, check_alerts, run_alert, waits_for_retry, was_continued
-from genomic_platform.alerts.from_sensors import sensor_alerts, tickers
+from genomic_platform.alerts.from_sensors import is_on, sensor_alerts, tickers
 from genomic_platform.alerts.late import late_alert
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.workspace import Workspace
@@ -41,6 +42,7 @@ class Memory:
     since : runs changed after this are to be looked at.
     waiting : failed runs that are to be retried → since when they were seen so.
     ill : sensors and schedules that do not work → since when.
+    landing : programme → the state of its files, and whether it was judged.
     day : the day on which the calendars were last looked at.
     """
 
@@ -49,6 +51,7 @@ class Memory:
     since: float
     waiting: dict[str, float] = field(default_factory=dict)
     ill: dict[str, str] = field(default_factory=dict)
+    landing: dict[str, str] = field(default_factory=dict)
     day: str = ""
 
     @classmethod
@@ -85,7 +88,7 @@ def look(instance: dg.DagsterInstance, workspace: Workspace, cursor: str | None,
     awake = datetime.fromtimestamp(memory.awake, UTC)
     found = _run_alerts(instance, workspace, memory, now)
     ill, memory.ill = sensor_alerts(tickers(instance, known), memory.ill, now, awake)
-    found += ill + _late_alerts(workspace, memory, now)
+    found += ill + _program_alerts(workspace, memory, now)
     return [alert for alert in found if workspace.alerts.tell(alert)], memory.cursor()
 
 
@@ -96,8 +99,9 @@ def _run_alerts(instance: dg.DagsterInstance, workspace: Workspace, memory: Memo
         last = records[-1].update_timestamp.timestamp()
         memory.since = last if len(records) == _RUNS else max(memory.since, last - OVERLAP_S)
     alerts: list[Alert] = []
+    causes_told = bool(records) and is_on(instance, "retraining_sensor")
     for run in (record.dagster_run for record in records):
-        alerts += check_alerts(instance, run, workspace.settings)
+        alerts += check_alerts(instance, run, workspace.settings, causes_told=causes_told)
         if run.status == dg.DagsterRunStatus.FAILURE and run.run_id not in memory.waiting:
             memory.waiting[run.run_id] = now.timestamp()
     return alerts + _failed(instance, workspace, memory, now)
@@ -119,15 +123,17 @@ def _failed(instance: dg.DagsterInstance, workspace: Workspace, memory: Memory, 
     return [alert for alert in alerts if alert is not None]
 
 
-def _late_alerts(workspace: Workspace, memory: Memory, now: datetime) -> list[Alert]:
-    """Alerts of late seasons, looked for once a day; a programme that cannot be read is told by the landing sensor."""
-    if memory.day == (today := now.date().isoformat()):
-        return []
-    memory.day = today
-    alerts = []
+def _program_alerts(workspace: Workspace, memory: Memory, now: datetime) -> list[Alert]:
+    """Alerts of refused files, and once a day of late seasons; one programme's trouble does not hide the others."""
+    alerts: list[Alert | None] = []
+    today = now.date().isoformat()
     for name in workspace.program_folders():
         try:
-            alerts.append(late_alert(workspace.program(name), workspace, now))
+            refused, memory.landing[name] = landing_alert(name, workspace, memory.landing.get(name, ""), now)
+            alerts.append(refused)
+            if memory.day != today:
+                alerts.append(late_alert(workspace.program(name), workspace, now))
         except (GenomicPlatformError, OSError) as error:
-            _log.warning("%s: its calendar could not be looked at: %s", name, error)
+            _log.warning("%s: could not be looked at: %s", name, error)
+    memory.day = today
     return [alert for alert in alerts if alert is not None]

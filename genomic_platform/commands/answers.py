@@ -227,7 +227,7 @@ def schema(name: str) -> None:
     Parameters
     ----------
     name
-        report, evaluate, trace, model_card or alerts.
+        report, evaluate, trace, model_card, alerts or costs.
     """
     from genomic_platform.results.report import json_schema
 

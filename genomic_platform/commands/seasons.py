@@ -75,7 +75,8 @@ def init(folder: Path, *, genotypes: Files = None, trials: Files = None, environ
 
 
 @app.command(sort_key=3)
-def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Flag = False) -> None:
+def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Flag = False,
+        over_budget: Flag = False) -> None:
     """Run what is missing or changed, season by season, each as a recorded run of the Dagster job.
 
     Parameters
@@ -86,8 +87,11 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
         Run published seasons again as program.toml and code are now (another candidate, say), reusing what is the same.
     force
         Run again although nothing in landing changed, and compute everything anew (newer code).
+    over_budget
+        Train although the month has cost the programme's budget; the audit log keeps who did.
     """
     from genomic_platform.landing.checkup import inspect_program
+    from genomic_platform.landing.mirror import bring
     from genomic_platform.results.display import REPLAYS, ProgressLines, notices
     from genomic_platform.results.status import published_notices
     from genomic_platform.runs import run_seasons, settings_changed, stale_seasons
@@ -96,6 +100,8 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
 
     began = time.monotonic()
     program, workspace = opened(folder)
+    if said := bring(program, workspace).said():
+        out.print(said)
     found = inspect_program(program)
     found.require_sound()
     workspace.register(program)
@@ -111,7 +117,8 @@ def run(folder: Folder, *, season: Names = None, replay: Flag = False, force: Fl
             out.print(f"  but {said}; {REPLAYS}")
         return
     with ProgressLines(out) as progress:
-        outcomes = run_seasons(program, workspace, seasons, force=force, progress=progress.step)
+        outcomes = run_seasons(program, workspace, seasons, force=force, over_budget=over_budget,
+                               progress=progress.step)
     progress.summary(outcomes, time.monotonic() - began)
     notices(out, published_notices(AssetStore(workspace.store, program.name)))
     if not outcomes[-1].published:

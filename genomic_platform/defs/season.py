@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 
 from genomic_platform.catalogue import codec_of
+from genomic_platform.defs.budget import require_budget
 from genomic_platform.defs.order import require_predecessors
 from genomic_platform.errors import NotAvailable, Notice
 from genomic_platform.executors.devices import DeviceMeter
@@ -167,7 +168,7 @@ def _mlflow_run(view: AssetStore, recipe: str, season: str) -> str | None:
 
 
 def open_season(context: dg.AssetExecutionContext) -> Season:
-    """The season a step works on; the first step of a run makes the branch, if the season's turn has come."""
+    """The season a step works on; the first step of a run makes the branch, if its turn has come and budget is left."""
     key = FieldSeason.from_key(context.partition_key)
     workspace: Workspace = context.resources.workspace.open()
     program = workspace.program(key.program)
@@ -176,6 +177,7 @@ def open_season(context: dg.AssetExecutionContext) -> Season:
         states = season_states(Landing(program), AssetStore(workspace.store, key.program, MAIN))
         require_predecessors(context.instance, context.run, key, [s.season for s in states],
                              [s.season for s in states if s.state == "published"])
+        require_budget(context.run, program, workspace)
         workspace.store.branch(branch)
     assets, cause = AssetStore(workspace.store, key.program, branch), context.run.tags.get(CAUSE_TAG, "")
     joined = challengers_joining(assets, program.file.retraining.challengers, key.season, called=calls(cause))

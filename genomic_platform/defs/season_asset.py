@@ -5,7 +5,8 @@ what a person sees in the UI. Everything else, the same for all, is here.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from genomic_platform.catalogue import codec_of
+from genomic_platform.costs.work import Task, Work, kind_of
 from genomic_platform.defs.failures import as_failure, as_preemption, note_bug
 from genomic_platform.defs.lineage import COLUMNS, column_lineage
 from genomic_platform.defs.partitions import field_season
@@ -25,6 +27,7 @@ from genomic_platform.program import ProgramFile
 from genomic_platform.schemas import Column, TableContract
 from genomic_platform.settings import read_settings, visible_devices
 from genomic_platform.stores.assets import AssetRecord, TableCodec, fingerprint
+from genomic_platform.stores.release import section_digests
 
 OWNERS = ["team:genomic-prediction"]
 FORCE_TAG = "genomic_platform/force"
@@ -49,6 +52,7 @@ class Step:
     describe: Describe | None = None
     timeless: bool = False
     hand_decisions: bool = False
+    group: str = "candidates"
 
     def versions(self, season: Season) -> dict[str, str]:
         """Data versions of everything the step reads: inputs, landing rows, and history at the pinned base."""
@@ -61,8 +65,8 @@ class Step:
             if record is None and label != season.label and not season.was_published_with(asset, label):
                 continue  # the asset, or the candidate in program.toml, is younger than that release
             if record is None:
-                raise NotAvailable(f"{asset} of season {label} does not exist on this run's branch; "
-                                   "repair: include it in the run")
+                raise NotAvailable(f"{asset} of season {label} is neither published nor made by this run; "
+                                   "repair: materialise the whole season (job train_season)")
             found[asset if label == season.label else f"{asset}@{label}"] = record.data_version
         if self.landing:
             digests = season.landing.digests(season.label)
@@ -83,12 +87,23 @@ class Step:
 
     def run(self, context: dg.AssetExecutionContext, values: Mapping[str, Any]) -> dg.MaterializeResult[AssetRecord]:
         season = open_season(context)
+        with metered(context, season, self.name, self.group) as work:
+            record, value, published = self._made(context, season, values, work)
+            self.observe_landing(context, record.inputs)
+            return dg.MaterializeResult(value=record, data_version=dg.DataVersion(record.data_version),
+                                        metadata=self.metadata(season, value, published) | work.facts())
+
+    def _made(self, context: dg.AssetExecutionContext, season: Season, values: Mapping[str, Any],
+              work: Work) -> tuple[AssetRecord, Any, AssetRecord | None]:
+        """Take over the value published or compute it; the record to seal, the value, and the record taken over."""
         versions = season.inputs = self.versions(season)
-        season.fingerprint = fingerprint(code_version=self.code_version, inputs=versions, seed=season.program.file.seed,
-                                         settings=season.program.settings_digest(*self.settings))
+        season.fingerprint = work.fingerprint = fingerprint(
+            code_version=self.code_version, inputs=versions, seed=season.program.file.seed,
+            settings=season.program.settings_digest(*self.settings))
         codec = codec_of(self.name)
         published = None if FORCE_TAG in context.run.tags else self.published(season)
         if published:
+            work.reused = True
             value = season.read(self.name, published.season)
             season.notices = [Notice(**{**n, "examples": tuple(n["examples"])}) for n in published.extra["notices"]]
             season.links = dict(published.extra["links"])
@@ -96,22 +111,18 @@ class Step:
                 season.assets.link(self.name, season.label, published.season, codec, season.assets.ref)
             data_version = published.data_version
         else:
-            settings = season.workspace.settings
-            cards = visible_devices() if season.device != "cpu" else ()
-            with DeviceMeter(settings.nvidia_smi, cards) as season.meter:
+            with DeviceMeter(season.workspace.settings.nvidia_smi, cards_of(season)) as season.meter:
+                work.device_meter = season.meter
                 value = self.compute(season, **values)
             season.shown |= season.meter.facts()
             self.require_landing(season, versions)
             data_version = season.assets.write(self.name, season.label, value, codec)
-        record = AssetRecord(
+        return AssetRecord(
             asset=self.name, season=season.label, data_version=data_version, fingerprint=season.fingerprint,
             code_version=self.code_version, inputs=versions,
             run_id=published.run_id if published else season.run_id,
             extra={"notices": [vars(n) | {"examples": list(n.examples)} for n in season.notices],
-                   "links": season.links})
-        self.observe_landing(context, versions)
-        return dg.MaterializeResult(value=record, data_version=dg.DataVersion(data_version),
-                                    metadata=self.metadata(season, value, published))
+                   "links": season.links, "settings": section_digests(season.program, self.settings)}), value, published
 
     def require_landing(self, season: Season, versions: Mapping[str, str]) -> None:
         """The landing rows are still those whose digests the record will carry."""
@@ -136,6 +147,25 @@ class Step:
             shown["notices"] = dg.MetadataValue.md("\n".join(f"- {n}" for n in season.notices))
         return shown | column_lineage(self.name, season.candidates) | season.shown | season.links | {
             "store_path": f"{season.program.name}/{season.label}/{self.name}", "fingerprint": season.fingerprint}
+
+
+def cards_of(season: Season) -> tuple[str, ...]:
+    """The graphics cards that the step's process holds."""
+    return visible_devices() if season.device != "cpu" else ()
+
+
+@contextmanager
+def metered(context: dg.AssetExecutionContext, season: Season, asset: str, group: str) -> Iterator[Work]:
+    """Meter a step of the season; what it took is a line of the cost ledger when it ends, failed or not."""
+    work = Work(season.workspace, Task(
+        context.run.run_id, season.program.name, season.label, asset, kind_of(asset, group),
+        forced=FORCE_TAG in context.run.tags, cards=cards_of(season), own_process=has_step_processes(context.run)))
+    try:
+        with work:
+            yield work
+    finally:
+        if work.unwritten:
+            context.log.warning(work.unwritten)
 
 
 def season_asset(
@@ -163,7 +193,7 @@ def season_asset(
         name = compute.__name__
         inputs = tuple(inspect.signature(compute).parameters)[1:]
         step = Step(name, compute, code_version, inputs, reads, settings, landing, history, describe, timeless,
-                    hand_decisions)
+                    hand_decisions, group)
         codec = codec_of(name)
         return dg.asset(
             name=name, description=inspect.getdoc(compute), group_name=group, code_version=code_version,

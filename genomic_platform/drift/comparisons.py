@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from genomic_platform.phenotypes.weather_features import FEATURES
 #: Column of both tables: what rows share that are no independent draws.
 GROUP = "group"
 COMPONENTS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_ENDS = ("_c_d", "_mj_m2", "_kpa", "_mm", "_c", "_h")
+#: How names of features and covariates end → their unit; an end that contains another comes first.
+_UNITS = {"_c_d": "°C d", "_mj_m2": "MJ/m²", "_kpa": "kPa", "_mm": "mm", "_pct": "%", "_c": "°C", "_h": "h"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,8 @@ class Comparison:
     name : `inputs` or `lines`. title : of its page. season : its label.
     reference, current : columns of float64, and `GROUP` where rows are no independent draws.
     columns : column → its name for a breeder, the most important first.
-    rows_reference, rows_current : what the rows are, in words. decided : what the platform decided, in words.
+    rows_reference, rows_current : what the rows are, in words.
+    decided : what the platform decided, in words. decisions : the same of single columns, where it decides on them.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Comparison:
     rows_reference: str
     rows_current: str
     decided: str = ""
+    decisions: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Keep it in a folder that exists."""
@@ -63,22 +66,24 @@ class Comparison:
                    current=pl.read_parquet(folder / "current.parquet"))
 
 
-def environments_compared(features: pl.DataFrame, season: str, decided: str = "") -> Comparison:
+def environments_compared(features: pl.DataFrame, season: str, drift: pl.DataFrame | None = None) -> Comparison:
     """A season's environments beside those of the seasons before it.
 
     Parameters
     ----------
-    features : contract ENVIRONMENT_FEATURES, all environments known at the season. decided : in words.
+    features : contract ENVIRONMENT_FEATURES, all environments known at the season.
+    drift : contract INPUT_DRIFT of the season: what was decided.
 
     The order of columns: covariates of the file by name, weather of the whole season, then that of the other windows.
     """
     wide = features.pivot("feature", index=["environment", "season"], values="value", maintain_order=True)
     names = sorted((c for c in wide.columns if c not in ("environment", "season")), key=_importance)
     is_current = pl.col("season") == season
+    decisions = {} if drift is None else dict(drift.select("feature", "decision").iter_rows())
     return Comparison(
         "inputs", f"Environments of season {season}", season, wide.filter(~is_current).select(names),
         wide.filter(is_current).select(names), {name: feature_words(name) for name in names},
-        "environments of earlier seasons", f"environments of season {season}", decided)
+        "environments of earlier seasons", f"environments of season {season}", _decided_on(decisions), decisions)
 
 
 def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: pl.DataFrame,
@@ -168,10 +173,26 @@ def feature_words(feature: str) -> str:
     """`temperature mean, days 0–30 after planting (°C)`: an environment feature as a breeder says it."""
     window, base = _parted(feature)
     if base is None:
-        return feature.replace("_", " ")
-    words = base.removesuffix(next((end for end in _ENDS if base.endswith(end)), "")).replace("_", " ")
-    unit = FEATURES[base].unit
-    return f"{words}, {_window_words(window)}" + (f" ({unit})" if unit != "days" else "")
+        return "".join(_words_and_unit(feature))
+    words, unit = _words_and_unit(base)
+    return f"{words}, {_window_words(window)}{unit}"
+
+
+def _words_and_unit(name: str) -> tuple[str, str]:
+    end = next((end for end in _UNITS if name.endswith(end)), None)
+    if end is None or (end == "_c" and "temperature" not in name):  # soil_organic_c is carbon
+        return name.replace("_", " "), ""
+    return name.removesuffix(end).replace("_", " "), f" ({_UNITS[end]})"
+
+
+def _decided_on(decisions: Mapping[str, str]) -> str:
+    if not decisions:
+        return ""
+    tested = [feature for feature, decision in decisions.items() if decision in ("same", "shifted")]
+    if not tested:
+        return "Input drift: too few environments or seasons to tell."
+    shifted = [feature_words(feature) for feature in tested if decisions[feature] == "shifted"]
+    return f"Input drift: {len(shifted)} of {len(tested)} features shifted{': ' * bool(shifted)}{'; '.join(shifted)}."
 
 
 def _parted(feature: str) -> tuple[str, str | None]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 #: A column costs Evidently 45 ms and 75 KB of page.
 MOST_COLUMNS = 50
 TEST = "platform"
-_HEADINGS = {"column_name": "Column", "data_drift": "Verdict", "drift_score": "p, corrected"}
+_HEADINGS = {"column_name": "Column", "data_drift": "These rows", "drift_score": "p, corrected"}
+_DECISIONS = {"no_test": "no test", "too_few": "too few to tell"}
 _VERDICTS = {"moved": "moved", "same": "same", "too_few": "too few rows to tell"}
 
 
@@ -61,21 +62,23 @@ def page_text(comparison: Comparison, shifts: Sequence[ColumnShift], left_out: M
     said = [f"**What is decided about drift, the platform decides, not this page.** {comparison.decided}",
             f"Current: {counted(comparison.current.height, 'row')}, {comparison.rows_current}. Reference: "
             f"{counted(comparison.reference.height, 'row')}, {comparison.rows_reference}.",
-            f"Verdicts are the platform's: Kolmogorov–Smirnov distance, p by permuting "
+            f"Verdicts on these rows: Kolmogorov–Smirnov distance, p by permuting "
             f"{'whole families' if grouped else 'rows'}, corrected for the number of columns. A column moved where p "
             f"is at most {ALPHA:g} and the distance at least {MIN_DISTANCE:g}."]
+    if comparison.decisions:
+        said.append("*Decided* also asks whether this season differs from others more than seasons usually do: the "
+                    "environments of a season share its year.")
     if len(by_verdict["too_few"]) == len(shifts):
         wanted = f" of at least {MIN_GROUPS} families" if grouped else ""
         said.append(f"**Too few rows to tell**: no column has {MIN_VALUES} values{wanted} on both sides. "
                     "The distributions are shown without a verdict.")
     else:
-        moved = by_verdict["moved"]
-        said.append(f"**{counted(len(moved), 'column')} of {len(shifts)} moved**" + (f": {'; '.join(moved)}." if moved
-                                                                                  else "."))
+        moved, tested = by_verdict["moved"], len(shifts) - len(by_verdict["too_few"])
+        said.append(f"**{counted(len(moved), 'column')} of {tested} moved**{': ' * bool(moved)}{'; '.join(moved)}.")
         if by_verdict["too_few"]:
             said.append(f"Too few rows to tell: {'; '.join(by_verdict['too_few'])}.")
-    if left_out:
-        said.append(f"Left out: {'; '.join(f'{name} ({why})' for name, why in left_out.items())}.")
+    said += [f"Left out, {why}: {'; '.join(name for name in left_out if left_out[name] == why)}."
+             for why in dict.fromkeys(left_out.values())]
     return "\n\n".join(said)
 
 
@@ -102,12 +105,13 @@ def _snapshot(comparison: Comparison, shifts: Sequence[ColumnShift], text: str) 
     current, reference = (Dataset.from_pandas(
         table.select(pl.col(column).cast(pl.Float64).alias(name) for column, name in comparison.columns.items())
         .to_pandas(), data_definition=definition) for table in (comparison.current, comparison.reference))
-    return Report([_preset(found, text)], include_tests=False).run(
+    decisions = {name: comparison.decisions.get(column, "") for column, name in comparison.columns.items()}
+    return Report([_preset(found, decisions, text)], include_tests=False).run(
         current, reference, timestamp=_time_of(comparison.season), name=comparison.title,
         tags=[comparison.name, comparison.season], metadata={"season": comparison.season})
 
 
-def _preset(found: Mapping[str, ColumnShift], text: str) -> DataDriftPreset:
+def _preset(found: Mapping[str, ColumnShift], decisions: Mapping[str, str], text: str) -> DataDriftPreset:
     """Evidently's drift table under the platform's words; Evidently's verdict on all columns together is left out."""
     from evidently.legacy.renderers.html_widgets import text_widget
     from evidently.presets import DataDriftPreset
@@ -115,19 +119,25 @@ def _preset(found: Mapping[str, ColumnShift], text: str) -> DataDriftPreset:
     class PlatformDrift(DataDriftPreset):
         def render(self, context: Any, child_widgets: Any = None) -> list[BaseWidgetInfo]:
             table = super().render(context, child_widgets)[-1]
-            _retell(table, found)
+            _retell(table, found, decisions)
             return [text_widget(text=text), table]
 
     return PlatformDrift(num_method=TEST, include_tests=False)
 
 
-def _retell(table: BaseWidgetInfo, found: Mapping[str, ColumnShift]) -> None:
+def _retell(table: BaseWidgetInfo, found: Mapping[str, ColumnShift], decisions: Mapping[str, str]) -> None:
     """The table in the platform's words, what moved first."""
     params: dict[str, Any] = table.params  # type: ignore[assignment]
-    table.title = f"{sum(s.verdict == 'moved' for s in found.values())} of {len(found)} columns moved"
+    told = [shift for shift in found.values() if shift.verdict != "too_few"]
+    moved = sum(shift.verdict == "moved" for shift in told)
+    table.title = f"{moved} of {len(told)} columns moved" if told else "Too few rows to tell"
     params["columns"] = [{**column, "title": _HEADINGS.get(column["field"], column["title"])}
                          for column in params["columns"] if column["field"] not in ("column_type", "stattest_name")]
+    if any(decisions.values()):
+        params["columns"].append({**params["columns"][-1], "title": "Decided", "field": "decided"})
     for row in params["data"]:
+        decision = decisions[row["column_name"]]
+        row["decided"] = _DECISIONS.get(decision, decision)
         shift = found[row["column_name"]]
         row["data_drift"] = _VERDICTS[shift.verdict]
         row["drift_score"] = "–" if shift.p_adjusted is None else round(shift.p_adjusted, 4)

@@ -7,8 +7,8 @@ Only lines new to training are compared with the lines known before. The rule, i
    among the new or the reference lines. Figures are given, no p-value.
 3. `platform`: a fault of coding or platform; the markers are listed. Either of
    (a) phases: the correlations of at least 10 markers with their neighbours turned round (cosine ≤ −0.4 between the
-   two sides), and they stand apart, more of them than of markers between −0.4 and −0.2. Asked only where phases are
-   the same on both sides otherwise (median cosine ≥ 0.25).
+   two sides), and they stand apart: at least 0.6 times as many as there are between −0.4 and −0.2. Asked only where
+   phases are the same on both sides otherwise (median cosine ≥ 0.25).
    (b) mirror images: at least 10 markers, most of those that moved far, lie near the mirror image of their old
    frequency (|p_new + p_ref − 1| ≤ 0.1, |p_new − p_ref| ≥ 0.3 and ≥ 4 standard deviations of what sampling families
    gives), more than in 95 % of permutations of families.
@@ -37,7 +37,7 @@ from genomic_platform.schemas.predictions import DRIFT_REPORT
 
 MIN_NEW_LINES, MIN_FAMILIES = 10, 3
 MIN_SUSPECTS, MIRROR, MIN_JUMP, FAR = 10, 0.1, 0.3, 4.0
-TURNED, SAME_PHASES = 0.4, 0.25
+TURNED, BETWEEN, APART, SAME_PHASES = -0.4, -0.2, 0.6, 0.25
 ALPHA, MIN_FST, MIN_FOREIGN = 0.05, 0.01, 0.1
 _NORMAL_MEDIAN = 0.4549  # median of χ² with one degree of freedom
 _MARKERS = {"variant_id": pl.String, "frequency_reference": pl.Float64, "frequency_new": pl.Float64,
@@ -147,13 +147,13 @@ def _moved(sides: SideStatistics, scale: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def _turned(agreement_M: np.ndarray) -> np.ndarray:
-    """Markers whose phases with their neighbours turned round, where phases tell: step 3 (b) of the rule."""
+    """Markers whose phases with their neighbours turned round, where phases tell: step 3 (a) of the rule."""
     known_M = np.isfinite(agreement_M)
     with np.errstate(invalid="ignore"):
-        turned_M, near_M = agreement_M <= -TURNED, agreement_M <= -TURNED / 2
+        turned_M, between_M = agreement_M <= TURNED, (agreement_M > TURNED) & (agreement_M <= BETWEEN)
     if not known_M.any() or np.median(agreement_M[known_M]) < SAME_PHASES:
         return np.zeros_like(turned_M)
-    apart = turned_M.sum() >= MIN_SUSPECTS and 2 * turned_M.sum() > near_M.sum()
+    apart = turned_M.sum() >= max(MIN_SUSPECTS, APART * between_M.sum())
     return turned_M & apart
 
 

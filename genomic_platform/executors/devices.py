@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -84,10 +85,12 @@ class DeviceMeter:
         self._names: dict[str, str] = {}
         self._peak_mib: dict[str, int] = {}
         self._utilisation: list[int] = []
+        self._began = self._wall_s = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
+        self._began = time.perf_counter()
         if self._ids:
             self._thread.start()
         return self
@@ -96,6 +99,7 @@ class DeviceMeter:
         self._ended.set()
         if self._ids:
             self._thread.join()
+        self._wall_s = time.perf_counter() - self._began
 
     def _sample(self) -> None:
         while True:
@@ -109,6 +113,17 @@ class DeviceMeter:
             self._utilisation += [d.utilisation for d in seen if d.utilisation is not None]
             if self._ended.wait(self._every_s):
                 return
+
+    def busy_s(self) -> float | None:
+        """Seconds that the cards were at work while they were metered, summed over cards: mean utilisation × time.
+
+        None = there were cards, and the driver told no utilisation of them.
+        """
+        if not self._ids:
+            return 0.0
+        if not self._utilisation:
+            return None
+        return sum(self._utilisation) / len(self._utilisation) / 100 * self._wall_s * len(self._ids)
 
     def facts(self) -> dict[str, str | int | float]:
         """For a person: the cards, the most memory in use on one of them (everybody's), their mean utilisation,

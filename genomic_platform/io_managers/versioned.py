@@ -16,7 +16,8 @@ import dagster as dg
 
 from genomic_platform.catalogue import codec_of
 from genomic_platform.defs.failures import as_failure
-from genomic_platform.errors import GenomicPlatformError
+from genomic_platform.errors import GenomicPlatformError, NotAvailable
+from genomic_platform.executors.season_queue import branch_owner
 from genomic_platform.program import FieldSeason
 from genomic_platform.stores.assets import AssetRecord, AssetStore
 from genomic_platform.stores.protocol import MAIN
@@ -29,13 +30,10 @@ TURN_SECONDS = 1800.0
 #: On runs whose steps are processes of their own: the run's id. Its worker then holds the programme for all of them.
 WORKER_TAG = "genomic_platform/steps_of"
 
-#: On runs that continue the branch of another: its id.
-CONTINUES_TAG = "genomic_platform/continues"
-
 
 def run_branch(run: dg.DagsterRun) -> str:
     """The branch a run works on; a retry of the run, or one told to, continues it."""
-    return f"run-{run.tags.get(CONTINUES_TAG) or run.root_run_id or run.run_id}"
+    return f"run-{branch_owner(run)}"
 
 
 @lru_cache(maxsize=8)
@@ -88,8 +86,12 @@ class VersionedIOManager(dg.ConfigurableIOManager):  # type: ignore[type-arg]
     def load_input(self, context: dg.InputContext) -> Any:
         season = FieldSeason.from_key(context.partition_key)
         asset = context.asset_key.path[-1]
+        assets = self._assets(context, season)
         try:
-            return self._assets(context, season).read(asset, season.season, codec_of(asset))
+            if assets.record(asset, season.season) is None:
+                raise NotAvailable(f"{asset} of season {season.season} is neither published nor made "
+                                   "by this run; repair: materialise the whole season (job train_season)")
+            return assets.read(asset, season.season, codec_of(asset))
         except GenomicPlatformError as error:
             step = context.step_context
             raise as_failure(error, step.instance, step.dagster_run) from error

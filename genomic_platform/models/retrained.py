@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import polars as pl
-from scipy.stats import norm
 
 from genomic_platform.models.forward import forward_predictions
 from genomic_platform.models.gate import recipe_differences
@@ -59,7 +59,7 @@ def _row(found: Retrained, pairs: pl.DataFrame, season: str, seed: int) -> dict[
          for side in (_BEFORE, _AFTER)}
     evidence = recipe_differences(pairs, {found.trait: _BEFORE}, seed=seed).filter(level="mean").to_dicts()
     difference, error = (evidence[0]["difference"], evidence[0]["standard_error"]) if evidence else (None, None)
-    half = None if error is None else float(norm.ppf((1 + _CONFIDENCE) / 2)) * error
+    half = None if error is None else NormalDist().inv_cdf((1 + _CONFIDENCE) / 2) * error
     lower, upper = (None, None) if half is None or difference is None else (difference - half, difference + half)
     helped = "yes" if lower is not None and lower > 0 else "no" if upper is not None and upper < 0 else "cannot tell"
     return {"season": season, **vars(found), "r_before": r[_BEFORE], "r_after": r[_AFTER], "difference": difference,

@@ -261,6 +261,8 @@ def status_report(out: Console, found: Status, where: str) -> None:
         out.print(f"{trait}: {said}", style="yellow")
     for said in found.changed:
         out.print(f"note: {said}; {REPLAYS}", style="yellow")
+    if found.budget.message:
+        out.print(f"budget: {found.budget.message}", style={"ok": "", "stop": "red"}.get(found.budget.state, "yellow"))
     notices(out, found.notices)
     stale = [s.season for s in found.seasons if s.state != "published"]
     when = ", once the files are repaired" if found.refusal else ""

@@ -19,7 +19,8 @@ from genomic_platform.errors import InputError, ProgramError
 from genomic_platform.landing.files import KINDS, Landing
 from genomic_platform.models.recipes import SEARCH, load_recipe
 from genomic_platform.phenotypes.seasons import ALL
-from genomic_platform.program import Program, WeatherSection
+from genomic_platform.program import Program
+from genomic_platform.program_sections import WeatherSection
 from genomic_platform.results.answers import chosen_traits
 from genomic_platform.version import code_version
 

@@ -152,6 +152,21 @@ def accuracy_over_seasons(scores: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return _markdown(figure, "accuracy over seasons")
 
 
+def cost_over_months(hours: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Processor time by month, one stack a month, one colour a kind of work (columns month, kind, cpu_h)."""
+    figure, (ax,) = _figure(1)
+    months = hours["month"].unique().sort().to_list()[-12:]
+    base_M = np.zeros(len(months))
+    for kind, colour in zip(hours["kind"].unique().sort(), COLOURS, strict=False):
+        own = dict(hours.filter(pl.col("kind") == kind).select("month", "cpu_h").iter_rows())
+        height_M = np.array([own.get(month, 0.0) for month in months])
+        ax.bar(months, height_M, bottom=base_M, color=colour, label=kind, width=.6)
+        base_M += height_M
+    ax.legend(fontsize=7, frameon=False)
+    _label(ax, "processor time", "month (UTC)", "hours")
+    return _markdown(figure, "processor time by month and kind of work")
+
+
 def distribution(values: pl.DataFrame, column: str, unit: dict[str, str]) -> dg.MarkdownMetadataValue:
     """One histogram a trait of `column`."""
     traits = values["trait"].unique().sort().to_list()[:MAX_PANELS]
@@ -163,12 +178,18 @@ def distribution(values: pl.DataFrame, column: str, unit: dict[str, str]) -> dg.
 
 
 def frequency_shift(markers: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """ALT frequency among new lines against the reference, one point a marker (at most 5,000 drawn, evenly spaced)."""
-    shown = markers.gather_every(max(1, markers.height // 5000))
+    """ALT frequency among new lines against the reference, one point a marker (at most 5,000 drawn, evenly spaced).
+
+    Markers whose coding looks swapped (column `suspect`) are all drawn, in another colour.
+    """
     figure, (ax,) = _figure(1)
-    ax.scatter(shown["frequency_reference"], shown["frequency_new"], s=3, color=COLOURS[2], alpha=.4)
+    suspects = markers.filter("suspect")
+    for shown, colour, size in ((markers.gather_every(max(1, markers.height // 5000)), COLOURS[2], 3),
+                                (suspects, COLOURS[1], 8)):
+        ax.scatter(shown["frequency_reference"], shown["frequency_new"], s=size, color=colour, alpha=.5)
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=.8)
-    _label(ax, f"{markers.height:,} markers", "ALT frequency, reference lines", "ALT frequency, new lines")
+    _label(ax, f"{markers.height:,} markers" + (f", {suspects.height:,} look swapped" if suspects.height else ""),
+           "ALT frequency, reference lines", "ALT frequency, new lines")
     return _markdown(figure, "allele frequencies, new against reference")
 
 

@@ -19,11 +19,12 @@ from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.workspace import Workspace
 
 SCHEMA_VERSION = 1
+_SCHEMAS = ("report", "evaluate", "trace", "model_card", "costs")
 _SCORES = ("r_all", "r_known", "r_new", "r_within_family", "slope", "bias", "top20_hit", "n_scored", "n_known", "n_new")
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace`, `model_card`, `alerts`.
+    """The JSON Schema of what a command prints with `--json`: `report`, `evaluate`, `trace`, `costs` and others.
 
     Raises
     ------

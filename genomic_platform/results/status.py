@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from genomic_platform.errors import InputError, Notice
+from genomic_platform.costs.budget import BudgetState, budget_state
+from genomic_platform.errors import GenomicPlatformError, InputError, Notice, ProgramError
 from genomic_platform.landing.checkup import inspect_program
 from genomic_platform.landing.files import KINDS, Landing
+from genomic_platform.landing.mirror import bring
 from genomic_platform.landing.state import SeasonState, season_states
 from genomic_platform.program import Program
 from genomic_platform.runs import failure_reason, settings_changed
@@ -41,13 +43,15 @@ class Status:
     waiting: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    budget: BudgetState = field(default_factory=BudgetState)
 
 
 def status(program: Program, workspace: Workspace) -> Status:
     """Gather a programme's status; broken landing files are part of the answer, not an error."""
+    mirrored = _mirrored(program, workspace)
     landing, main = Landing(program), AssetStore(workspace.store, program.name)
     found = Status(program.name, str(program.folder), str(workspace.root),
-                   {kind: [p.name for p in landing.files(kind)] for kind in KINDS})
+                   {kind: [p.name for p in landing.files(kind)] for kind in KINDS}, notices=mirrored)
     try:
         inspection = inspect_program(program)
         found.notices += inspection.notices
@@ -69,7 +73,20 @@ def status(program: Program, workspace: Workspace) -> Status:
     found.waiting = _waiting(main)
     found.changed = settings_changed(program, workspace)
     found.notices += published_notices(main)
+    try:
+        found.budget = budget_state(program, workspace)
+    except ProgramError as error:
+        found.budget = BudgetState(message=str(error))
     return found
+
+
+def _mirrored(program: Program, workspace: Workspace) -> list[Notice]:
+    """Look at the mirror; what it brought, or why it could not be looked at."""
+    try:
+        said = bring(program, workspace).said()
+    except GenomicPlatformError as error:
+        said = str(error)
+    return [Notice("mirror", said)] if said else []
 
 
 def _waiting(main: AssetStore) -> dict[str, str]:

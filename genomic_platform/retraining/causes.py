@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
@@ -24,7 +25,7 @@ class Cause:
     words : what was seen. how_sure : p-value or interval, in words.
     """
 
-    kind: str
+    kind: Literal["drift", "accuracy"]
     subject: str
     words: str
     how_sure: str

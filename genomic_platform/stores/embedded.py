@@ -111,6 +111,11 @@ class EmbeddedStore:
                 with self._reading() as repository:
                     refs.branch_head(repository, branch)
 
+    @property
+    def bytes_added(self) -> int:
+        """Bytes of contents that this object's writes added to the store."""
+        return self._contents.bytes_added
+
     def link(self, branch: str, path: str, source_ref: str, source_path: str) -> ObjectInfo:
         """Stage at `path` what `source_path` holds at `source_ref`. Raises ObjectNotFound."""
         names.check_path(path)

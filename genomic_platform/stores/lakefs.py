@@ -43,6 +43,7 @@ class LakeFSStore(LakeFSRepository):
         super().__init__(endpoint, access_key_id, secret_access_key, repository, waits_s)
         self._contents = Contents(Path(cache))
         self._contents.prepare()
+        self.bytes_added = 0
 
     # Branches, tags, refs ---------------------------------------------------------------------------------------
 
@@ -113,6 +114,7 @@ class LakeFSStore(LakeFSRepository):
         if self._stat(branch, path) != info:
             content = self._contents.verified(info.sha256, info.size, path)
             self.ask(f"writing {path} on {branch}", self._upload, branch, path, content, info.sha256)
+            self.bytes_added += info.size
         return info
 
     def link(self, branch: str, path: str, source_ref: str, source_path: str) -> ObjectInfo:

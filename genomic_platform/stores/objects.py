@@ -64,6 +64,7 @@ class Contents:
     def __init__(self, lfs: Path) -> None:
         self.objects = lfs / "objects"
         self.temporary = lfs / "tmp"
+        self.bytes_added = 0
 
     def prepare(self) -> None:
         self.objects.mkdir(parents=True, exist_ok=True)
@@ -94,6 +95,7 @@ class Contents:
                     file.flush()
                     os.fsync(file.fileno())
                     self._publish(temporary, final)
+                    self.bytes_added += size
         except OSError as error:
             raise StoreError(f"{error.filename or self.temporary}: cannot store content: {error.strerror}") from error
         return sha256, size

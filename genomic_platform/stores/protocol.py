@@ -77,6 +77,11 @@ class VersionedStore(Protocol):
         """Stage at `path` what `source_path` holds at `source_ref`, without reading it. Raises ObjectNotFound."""
         ...
 
+    @property
+    def bytes_added(self) -> int:
+        """Bytes that writes through this object have added to the store; content it held already adds none."""
+        ...
+
     def remove(self, branch: str, path: str) -> None:
         """Stage the removal of a path."""
         ...

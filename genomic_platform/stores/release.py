@@ -5,13 +5,14 @@ The decision tables on `main` are the truth, so a kill after the merge loses not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from genomic_platform.catalogue import ASSETS, CANDIDATE
 from genomic_platform.errors import DecisionsChanged, NotAvailable
 from genomic_platform.landing.files import chain_digest
 from genomic_platform.links import dagster_run
+from genomic_platform.program import Program
 from genomic_platform.stores.assets import RELEASE, AssetRecord, AssetStore, fingerprint
 from genomic_platform.stores.decisions import hand_decisions
 from genomic_platform.stores.projection import audit_anchor, project
@@ -66,9 +67,7 @@ def release_record(assets: AssetStore, season: str, candidates: Collection[str],
     if missing:
         raise NotAvailable(f"season {season} is not published: this run's branch lacks {', '.join(missing)}; "
                            "repair: materialise the whole season (job train_season)")
-    if outdated := [f"{name} (made from another {other})" for name, r in records.items()
-                    for other, version in r.inputs.items() if other in records
-                    and records[other].data_version != version]:
+    if outdated := _outdated(assets, records):
         raise NotAvailable(f"season {season} is not published: its assets do not belong together: "
                            f"{', '.join(outdated)}; repair: materialise the whole season (job train_season)")
     earlier = [s for s in assets.published() if s < season]
@@ -79,6 +78,42 @@ def release_record(assets: AssetStore, season: str, candidates: Collection[str],
     return AssetRecord(RELEASE, season, print_, print_, code_version(), run_id, inputs,
                        {"known_digest": known, "settings": settings, "after": earlier[-1] if earlier else None,
                         "cause": cause})
+
+
+def section_digests(program: Program, sections: Iterable[str]) -> dict[str, str]:
+    """Digest of each of these sections of program.toml, and of the seed, which every step depends on."""
+    return {section: program.settings_digest(section) for section in (*sections, "seed")}
+
+
+def require_settings(assets: AssetStore, season: str, program: Program) -> None:
+    """Refuse assets that an earlier program.toml made and this run did not make anew: a partial selection.
+
+    Raises NotAvailable. Records of older code do not say what made them.
+    """
+    stale: dict[str, list[str]] = {}
+    for name, record in assets.records(season).items():
+        made_with = record.extra.get("settings", {}) if name != RELEASE else {}
+        for section, digest in section_digests(program, made_with).items():
+            if made_with and made_with[section] != digest:
+                stale.setdefault(section, []).append(name)
+    if stale:
+        told = "; ".join(f"{section} ({', '.join(names)})" for section, names in sorted(stale.items()))
+        raise NotAvailable(f"season {season} is not published: program.toml has changed since assets that this run did "
+                           f"not make: {told}; repair: materialise the whole season (job train_season)")
+
+
+def _outdated(assets: AssetStore, records: Mapping[str, AssetRecord]) -> list[str]:
+    """Assets made from other content than this branch has, of the season or, as `asset@season`, of an earlier one."""
+    found, known = [], dict(records)
+    for name, record in records.items():
+        for read, version in record.inputs.items():
+            asset, at, label = read.partition("@")
+            if at and read not in known and (earlier := assets.record(asset, label)):
+                known[read] = earlier
+            now = known.get(read)
+            if now is not None and now.data_version != version:
+                found.append(f"{name} (made from another {asset}{f' of season {label}' if at else ''})")
+    return found
 
 
 def publish(workspace: Workspace, assets: AssetStore, record: AssetRecord) -> Released:

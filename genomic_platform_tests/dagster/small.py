@@ -93,6 +93,12 @@ class Small:
             asset_selection=[dg.AssetKey(a) for a in assets] if assets else None)
 
 
+def downstream_of(asset: str) -> list[str]:
+    """The asset and everything after it, as the asset graph's `kernel+` selects."""
+    graph = build_definitions().resolve_asset_graph()
+    return sorted(key.path[-1] for key in dg.AssetSelection.assets(asset).downstream().resolve(graph))
+
+
 def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     """The metadata an asset was materialised with."""
     event = next(e for e in result.get_asset_materialization_events()

@@ -128,19 +128,20 @@ def failing(error: Exception) -> dg.JobDefinition:
     return job
 
 
-def checked(*, blocking: bool = False, passed: bool = False, **numbers: Any) -> dg.JobDefinition:
+def checked(check: str = "no_platform_fault", *, blocking: bool = False, passed: bool = False,
+            **numbers: Any) -> dg.JobDefinition:
     """A job of one asset and its check."""
 
     @dg.asset
     def drift_report() -> int:
         return 1
 
-    @dg.asset_check(asset=drift_report, blocking=blocking)
-    def no_platform_fault() -> dg.AssetCheckResult:
+    @dg.asset_check(asset=drift_report, name=check, blocking=blocking)
+    def checking() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=passed, metadata=numbers, severity=dg.AssetCheckSeverity.ERROR
                                    if blocking else dg.AssetCheckSeverity.WARN)
 
-    definitions = dg.Definitions([drift_report], asset_checks=[no_platform_fault],
+    definitions = dg.Definitions([drift_report], asset_checks=[checking],
                                  jobs=[dg.define_asset_job("train_season")])
     return definitions.resolve_job_def("train_season")
 
@@ -227,7 +228,7 @@ def test_a_failed_blocking_check_is_told_instead_of_its_run(watched: Watched) ->
     watched.tick()
     watched.run(checked(blocking=True, decision="platform", suspect_markers=12, p_value=0.00123456), tags=FOR_GOOD)
     (alert,) = watched.tick()
-    assert (alert.kind, alert.severity, alert.season) == ("drift", "error", "2020")
+    assert (alert.kind, alert.severity, alert.season) == ("check_failed", "error", "2020")
     assert alert.what == ("check no_platform_fault of drift_report did not pass: decision platform, "
                           "p_value 0.001235, suspect_markers 12")
     assert alert.how_sure == "p_value 0.001235"
@@ -280,6 +281,19 @@ class Ticker:
         self.instance.create_tick(TickData(
             self.state.instigator_origin_id, self.name, self.kind, status,
             (datetime.now(UTC) - ago).timestamp(), run_ids=[], error=error, selector_id=self.state.selector_id))
+
+
+@pytest.mark.parametrize(("status", "told"), [
+    (InstigatorStatus.RUNNING, {"accuracy_as_promised"}),
+    (InstigatorStatus.STOPPED, {"accuracy_as_promised", "same_base"})])
+def test_what_the_retraining_sensor_tells_is_not_told_as_a_check_while_it_is_on(
+        watched: Watched, status: InstigatorStatus, told: set[str]) -> None:
+    watched.tick()
+    sensor = Ticker(watched.instance, "retraining_sensor")
+    watched.instance.update_instigator_state(sensor.state.with_status(status))
+    watched.run(checked("same_base", decision="new_family"))
+    watched.run(checked("accuracy_as_promised", **{"grain_yield environment LOC1": "below"}))
+    assert {a.what.split()[1] for a in watched.tick()} == told
 
 
 @pytest.mark.parametrize(("kind", "needed"), [(InstigatorType.SENSOR, 3), (InstigatorType.SCHEDULE, 1)])
@@ -378,7 +392,29 @@ def test_a_programme_that_cannot_be_read_does_not_hide_the_others(
     listed = watched.workspace.root / "programs.json"
     listed.write_text(json.dumps({"absent": "nowhere", **json.loads(listed.read_text())}))
     on("2022-01-15", monkeypatch)
-    assert [a.program for a in watched.tick()] == [harvested.name]
+    assert [(a.kind, a.program) for a in watched.tick()] == [("season_late", harvested.name)]
+    assert [(a.kind, a.program) for a in watched.tick()] == [("landing_refused", "absent")]
+    assert watched.tick() == []
+
+
+def test_refused_files_are_told_once_they_rest_and_again_when_they_are_others(watched: Watched,
+                                                                               harvested: Small) -> None:
+    good = harvested.trials("2020").read_bytes()
+    assert [watched.tick() for _ in range(3)] == [[], [], []]
+    harvested.trials("2020").write_bytes(b"half a fi")
+    assert watched.tick() == []
+    (alert,) = watched.tick()
+    assert (alert.kind, alert.program, alert.severity) == ("landing_refused", "small", "error")
+    assert "trials_2020.csv" in alert.what
+    assert watched.tick() == []
+    harvested.trials("2020").write_bytes(b"half a file, longer")
+    assert [len(watched.tick()) for _ in range(3)] == [0, 1, 0]
+    harvested.trials("2020").write_bytes(good)
+    assert [watched.tick() for _ in range(3)] == [[], [], []]
+    harvested.edit_program('first = "2019"', 'first = "2020"')
+    watched.tick()
+    (odd,) = watched.tick()
+    assert odd.what == "season 2019: outside the calendar of program.toml"
 
 
 def test_a_tick_sends_what_is_new_and_survives_a_dead_channel(watched: Watched,

@@ -29,6 +29,7 @@ GROUPS = {
     "registry": {"registered_model", "breeding_values", "selection_index", "season_release"},
     "monitoring": {"realised_accuracy", "drift_report", "population_shift", "line_trust", "input_drift",
                    "prediction_drift", "accuracy_promise", "evidently_report", "retraining_effect", "season_report"},
+    "costs": {"cost_ledger"},
 }
 READERS = {"landing_genotypes": {"genotype_batch"}, "landing_trials": {"trial_records", "line_records"},
            "landing_lines": {"genotype_panel", "batch_report", "pedigree", "trial_records", "line_records"},
@@ -53,12 +54,13 @@ def test_graph_has_the_assets_of_the_architecture_in_their_groups(specs: dict[st
     for name, spec in specs.items():
         found.setdefault(spec.group_name or "", set()).add(name)
     assert found == GROUPS
-    assert set(ASSETS) == set().union(*GROUPS.values()) - GROUPS["landing"] - GROUPS["candidates"] - {"season_release"}
+    assert set(ASSETS) == set().union(*GROUPS.values()) - GROUPS["landing"] - GROUPS["candidates"] - GROUPS["costs"] - {
+        "season_release"}
 
 
 def test_every_asset_says_what_it_is_and_is_partitioned_by_season(specs: dict[str, dg.AssetSpec]) -> None:
     for name, spec in specs.items():
-        assert spec.partitions_def == field_season, name
+        assert spec.partitions_def == (None if name in GROUPS["costs"] else field_season), name
         assert spec.owners, name
         assert spec.kinds, name
         assert len(spec.kinds) <= 10, name
@@ -109,9 +111,14 @@ def test_job_runs_the_whole_season_and_the_sensors_are_on() -> None:
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert selected == set(ASSETS) | GROUPS["candidates"] | {"season_release"}
     assert job.executor_def == dg.in_process_executor
+    books = definitions.resolve_job_def("keep_books")
+    assert {key.to_user_string() for key in books.asset_layer.executable_asset_keys} == GROUPS["costs"]
     sensors = [s for s in definitions.sensors or () if isinstance(s, dg.SensorDefinition)]
     assert {s.name: s.default_status for s in sensors} == dict.fromkeys(
         ("landing_sensor", "retraining_sensor", "alert_sensor"), dg.DefaultSensorStatus.RUNNING)
+    schedules = [s for s in definitions.schedules or () if isinstance(s, dg.ScheduleDefinition)]
+    assert {s.name: s.default_status for s in schedules} == dict.fromkeys(
+        ("keep_books_daily", "season_schedule"), dg.DefaultScheduleStatus.RUNNING)
 
 
 def _loaded(code: str) -> tuple[float, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from genomic_platform.defs.monitoring import sensors
 from genomic_platform.defs.monitoring.sensors import landing_sensor
 from genomic_platform.io_managers.versioned import resources_of
+from genomic_platform.landing import mirror as mirror_module
 from genomic_platform.runs import run_seasons
 from genomic_platform_tests.dagster.small import SEASONS, Small
 
@@ -28,6 +31,7 @@ class Ticks:
     instance: dg.DagsterInstance
     cursor: str | None = None
     fired: set[str] = field(default_factory=set)
+    asked: int = 0
     said: str = ""
 
     def tick(self) -> list[str]:
@@ -38,6 +42,7 @@ class Ticks:
         assert isinstance(result, dg.SensorResult)
         self.cursor = result.cursor
         self.said = result.skip_reason.skip_message or "" if result.skip_reason else ""
+        self.asked += len(result.run_requests or [])
         requests = [r for r in result.run_requests or [] if r.run_key not in self.fired]
         self.fired |= {r.run_key for r in requests if r.run_key}
         partitions = {k for d in result.dynamic_partitions_requests or [] for k in d.partition_keys}
@@ -95,6 +100,60 @@ def test_a_changed_season_starts_itself_and_later_ones_once(published: Published
     small.change_trials("2019")
     assert [ticks.tick(), ticks.tick()] == [[], ["small:2019", "small:2020"]]
     assert ticks.ticks(50) == []
+
+
+def test_a_thousand_ticks_of_one_cause_ask_for_one_run(published: Published, ticking: Callable[[Small], Ticks]) -> None:
+    """Also without the daemon's memory of run keys; with it, a cursor lost every hundred ticks changes nothing."""
+    small = published(2)
+    ticks = ticking(small)
+    assert ticks.ticks(1000) == ["small:2021"]
+    assert ticks.asked == 1
+    for _ in range(10):
+        ticks.cursor = None
+        assert ticks.ticks(10) == []
+    assert ticks.asked == 11
+
+
+def test_a_season_on_its_way_is_not_started_again(published: Published, ticking: Callable[[Small], Ticks]) -> None:
+    """A backfill has queued it; the sensor asks for it when that was cancelled."""
+    small = published(2)
+    ticks = ticking(small)
+    queued = ticks.instance.add_run(dg.DagsterRun(
+        "train_season", "00000000-0000-0000-0000-000000000002", status=dg.DagsterRunStatus.QUEUED,
+        tags={"program": "small", "dagster/partition": "small:2021"}))
+    assert ticks.ticks(5) == []
+    assert "season 2021 is on its way" in ticks.said
+    ticks.instance.report_run_canceled(queued)
+    assert ticks.ticks(5) == ["small:2021"]
+    assert ticks.asked == 1
+
+
+def test_a_file_touched_again_and_again_starts_nothing(published: Published, ticking: Callable[[Small], Ticks]) -> None:
+    """At every look, so that it never rests; then at every third, so that it does, and is as published."""
+    small = published(2)
+    small.trials("2021").unlink()
+    ticks = ticking(small)
+    for every in (1, 3):
+        for second in range(20):
+            os.utime(small.trials("2019"), (second, second))
+            assert ticks.ticks(every) == []
+    assert ticks.said == "landing files are as published"
+    assert ticks.asked == 0
+
+
+def test_a_file_put_back_before_it_rested_starts_nothing(published: Published,
+                                                         ticking: Callable[[Small], Ticks]) -> None:
+    small = published(2)
+    small.trials("2021").unlink()
+    original = small.trials("2019").read_text()
+    ticks = ticking(small)
+    assert ticks.ticks(3) == []
+    for _ in range(5):
+        small.change_trials("2019")
+        assert ticks.tick() == []
+        small.trials("2019").write_text(original)
+        assert ticks.ticks(3) == []
+    assert ticks.asked == 0
 
 
 @pytest.mark.slow
@@ -179,6 +238,47 @@ def test_a_programme_that_went_away_does_not_stop_the_others(
     ticks.tick()
     assert "small: refused" in ticks.said
     assert set(json.loads(ticks.cursor or "")) == {"another", "small"}
+
+
+def test_a_mirror_is_looked_at_first_and_one_that_is_away_starts_nothing(
+        published: Published, ticking: Callable[[Small], Ticks], tmp_path: Path) -> None:
+    small, mirror = published(2), tmp_path / "mirror"
+    (mirror / "trials").mkdir(parents=True)
+    small.trials("2021").replace(mirror / "2021.part")
+    with (small.folder / "program.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[landing]\nmirror = "{mirror.as_uri()}"\n')
+    ticks = ticking(small)
+    assert ticks.ticks(3) == []
+    (mirror / "2021.part").rename(mirror / "trials" / "trials_2021.csv")
+    mirror.rename(tmp_path / "away")
+    assert ticks.ticks(3) == []
+    assert "small: refused: nothing is at" in ticks.said
+    (tmp_path / "away").rename(mirror)
+    assert ticks.tick() == []
+    assert "brought trials/trials_2021.csv from the mirror" in ticks.said
+    assert ticks.tick() == ["small:2021"]
+    (mirror / "trials" / "trials_2021.csv").unlink()
+    assert ticks.ticks(3) == []
+    assert "no longer in the mirror, the local copy stays" in ticks.said
+    assert ticks.asked == 1
+
+
+def test_a_tick_that_could_not_look_keeps_what_it_knew(published: Published, ticking: Callable[[Small], Ticks],
+                                                       tmp_path: Path) -> None:
+    """Of a mirror whose files take longer than a tick has, nothing is started before all are here."""
+    small, mirror = published(2), tmp_path / "mirror"
+    (mirror / "trials").mkdir(parents=True)
+    with (small.folder / "program.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[landing]\nmirror = "{mirror.as_uri()}"\n')
+    small.trials("2021").replace(mirror / "trials" / "trials_2021.csv")
+    ticks = ticking(small)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sensors, "MIRROR_SECONDS", 0.0)
+        patched.setattr(mirror_module, "_CHUNK", 1000)
+        for part in range(3):
+            assert ticks.tick() == []
+            assert "waits: 0 of 1 new or changed files" in ticks.said, part
+    assert [ticks.tick(), ticks.tick()] == [[], ["small:2021"]]
 
 
 def test_a_tick_ends_runs_whose_process_was_killed(published: Published, ticking: Callable[[Small], Ticks],

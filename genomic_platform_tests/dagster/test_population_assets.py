@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 
 from genomic_platform.catalogue import ASSETS
-from genomic_platform.defs.monitoring.population import listed
+from genomic_platform.defs.monitoring.population import listed, suspect_table
 from genomic_platform.schemas.monitoring import LINE_TRUST, POPULATION_SHIFT
 from genomic_platform.schemas.predictions import DRIFT_REPORT
 from genomic_platform_tests.dagster.small import Small
+from genomic_platform_tests.support.panels import made_panel
 
 
 def shown(instance: dg.DagsterInstance, asset: str, small: Small) -> dict[str, Any]:
@@ -50,3 +51,14 @@ def test_a_long_list_is_cut_and_says_so() -> None:
     assert listed([f"m{i}" for i in range(20)]).endswith("m18, m19")
     assert listed([f"m{i}" for i in range(1200)]).endswith("m19 and 1,180 more")
     assert listed([]) == ""
+
+
+def test_suspect_markers_are_shown_with_their_frequencies() -> None:
+    panel = made_panel(n_lines=30, n_markers=8, missing=0)
+    text = suspect_table(panel, ["m0002", "m0005"], list(panel.lines[20:]), [*panel.lines[:20], "no genotypes"]).md_str
+    dosage_NM = panel.dosages(["m0002", "m0005"])
+    rows = text.splitlines()[2:]
+    assert len(rows) == 2
+    for row, marker, name in zip(rows, dosage_NM.T, ("m0002", "m0005"), strict=True):
+        assert f"| {name} | 1 | " in row
+        assert f"| 20 | 10 | {marker[:20].mean() / 2:.3f} | {marker[20:].mean() / 2:.3f} |" in row

@@ -172,7 +172,7 @@ def test_a_step_without_its_input_says_so_and_is_not_tried_again(published: Publ
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
     assert run.tags["dagster/max_retries"] == "0"
-    assert "trial_records of small season 2020 does not exist" in failures_of(result)["line_means"]
+    assert "trial_records of season 2020 is neither published nor made by this run" in failures_of(result)["line_means"]
 
 
 @pytest.mark.slow

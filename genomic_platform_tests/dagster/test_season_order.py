@@ -14,7 +14,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from genomic_platform import orphans
 from genomic_platform.defs.order import on_its_way, require_predecessors
 from genomic_platform.errors import NotAvailable, PredecessorRunning, SeasonOrderError
-from genomic_platform.executors.season_queue import SeasonQueue
+from genomic_platform.executors.season_queue import CONTINUES_TAG, SeasonQueue
 from genomic_platform.io_managers.versioned import PID_TAG
 from genomic_platform.program import FieldSeason
 from genomic_platform.runs import run_seasons
@@ -24,6 +24,7 @@ from genomic_platform_tests.dagster.small import Small, failures_of
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("none"), "none"), "train_season")
 CALENDAR = ["2019", "2020", "2021"]
 QUEUED, STARTED, FAILURE = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE)
+NOT_STARTED = dg.DagsterRunStatus.NOT_STARTED
 Published = Callable[[int], Small]
 Opened = Callable[[Small], dg.DagsterInstance]
 
@@ -113,6 +114,26 @@ def test_the_queue_names_the_programme_of_whatever_is_started(instance: dg.Dagst
     assert "program" not in queued[small_job.run_id].tags
 
 
+def test_a_run_of_what_a_backfill_left_goes_on_with_its_branch(instance: dg.DagsterInstance) -> None:
+    """Re-executed from failure: the season's run in the backfill before; or an earlier one in the same backfill."""
+    left = add_run(instance, "2020", FAILURE, dagster__backfill="first", genomic_platform__continues="another")
+    add_run(instance, "2019", FAILURE, dagster__backfill="first")
+    lineage = {"dagster__backfill": "second", "dagster__parent_backfill_id": "first"}
+    fresh = add_run(instance, "2021", NOT_STARTED, **lineage)
+    goes_on = add_run(instance, "2020", NOT_STARTED, **lineage)
+    for run in (fresh, goes_on):
+        instance.run_coordinator.submit_run(_submission(run))
+    retried = instance.add_run(dg.DagsterRun("train_season", str(uuid.uuid4()), tags=dict(goes_on.tags),
+                                             remote_job_origin=ORIGIN, parent_run_id=goes_on.run_id,
+                                             root_run_id=goes_on.run_id))
+    instance.run_coordinator.submit_run(_submission(retried))
+    wave = add_run(instance, "2021", NOT_STARTED, **lineage)
+    instance.run_coordinator.submit_run(_submission(wave))
+    tags = {r.run_id: r.tags.get(CONTINUES_TAG) for r in instance.get_runs()}
+    assert left.tags[CONTINUES_TAG] == tags[goes_on.run_id] == "another"
+    assert (tags[fresh.run_id], tags[wave.run_id], tags[retried.run_id]) == (None, fresh.run_id, None)
+
+
 def _submission(run: dg.DagsterRun) -> object:
     """What the coordinator is given: of it only the run is read, and a real one would need a code server."""
 
@@ -133,7 +154,7 @@ def test_a_run_whose_process_is_gone_is_ended(instance: dg.DagsterInstance, monk
     assert (ended.status, ended.tags["dagster/will_retry"]) == (FAILURE, "false")
     assert {r.run_id for r in instance.get_runs(dg.RunsFilter(statuses=[STARTED, QUEUED]))} == {
         young.run_id, queued.run_id, other.run_id}
-    monkeypatch.setattr(orphans, "START_SECONDS", 0.0)
+    monkeypatch.setattr(orphans, "TURN_SECONDS", 0.0)
     assert orphans.end_orphans(instance, "ppp") == [young.run_id]
     retried = instance.get_run_by_id(young.run_id)
     assert retried is not None

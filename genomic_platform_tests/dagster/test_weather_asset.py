@@ -14,7 +14,7 @@ from genomic_platform.errors import ProgramError
 from genomic_platform.landing.files import Landing
 from genomic_platform.landing.state import season_states
 from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
-from genomic_platform.program import WeatherSection
+from genomic_platform.program_sections import WeatherSection
 from genomic_platform.schemas import TableContract
 from genomic_platform.schemas.phenotypes import DAILY_WEATHER, ENVIRONMENT_FEATURES, ENVIRONMENT_RECORDS
 from genomic_platform.stores.assets import AssetStore, TableCodec

@@ -17,8 +17,8 @@ from genomic_platform.results.report import json_schema
 from genomic_platform_tests.support.command_line import call, contents, init_arguments, json_of
 
 COMMANDS = ("check", "init", "run", "status", "report", "rank", "predict", "evaluate", "export", "trace",
-            "card", "schema", "rollback", "approve", "reject", "publish", "sweep", "reproduce", "audit", "store",
-            "settings", "ui")
+            "card", "costs", "schema", "rollback", "approve", "reject", "publish", "sweep", "reproduce", "audit",
+            "store", "settings", "ui")
 YIELD, HEIGHT = "grain_yield_t_ha", "plant_height_cm"
 
 

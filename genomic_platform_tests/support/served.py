@@ -9,9 +9,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from genomic_platform.settings import PREFIX, Settings, child_environment
 from genomic_platform.ui import commands
@@ -24,6 +26,11 @@ _LAUNCH = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status error { message } } } }"""
+_CANCEL = """mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) {
+  __typename ... on PythonError { message } } }"""
+_AGAIN = """mutation($id: String!) {
+  reexecutePartitionBackfill(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _EXECUTE = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _ADD = """mutation($repository: RepositorySelector!, $key: String!) {
@@ -46,6 +53,7 @@ class Served:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = f"http://{workspace.settings.host}:{workspace.settings.dagster_port}"
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -76,6 +84,33 @@ class Served:
 
     def backfill_status(self, backfill: str) -> str:
         return self.ask(_BACKFILL, id=backfill)["status"]
+
+    def cancel(self, backfill: str) -> None:
+        answer = self.ask(_CANCEL, id=backfill)
+        assert answer["__typename"] == "CancelBackfillSuccess", answer
+
+    def again(self, backfill: str) -> str:
+        """Re-execute an ended backfill from failure, as its page's button does; gives the new one's id."""
+        answer = self.ask(_AGAIN, id=backfill)
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+        return answer["backfillId"]
+
+    def start(self, name: str) -> None:
+        """Start the process `webserver` or `daemon` of the workspace."""
+        root = self.workspace.root
+        environment = child_environment(root) | {PREFIX + "SENSOR_SECONDS": str(self.workspace.settings.sensor_seconds),
+                                                   "PYTHONUNBUFFERED": "1"}
+        with (root / "logs" / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(commands(self.workspace)[name], stdout=log,
+                                                    stderr=subprocess.STDOUT, env=environment)
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon and all it started, the process of a run too, as a machine that goes down does."""
+        daemon = psutil.Process(self.processes["daemon"].pid)
+        for process in [daemon, *daemon.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.processes["daemon"].wait()
 
     def launch(self, key: str) -> str:
         """Start one season of the job as the launchpad does, with nothing but its partition; gives the run's id."""
@@ -110,22 +145,17 @@ def serving(root: Path, sensor_seconds: int = 2) -> Iterator[Served]:
     """Web server and daemon on the workspace at `root`, its sensors looking so often."""
     workspace = Workspace(root, Settings(workspace=str(root), dagster_port=free_port(), sensor_seconds=sensor_seconds))
     workspace.prepare()
-    logs = root / "logs"
-    logs.mkdir(exist_ok=True)
-    environment = child_environment(root) | {PREFIX + "SENSOR_SECONDS": str(sensor_seconds), "PYTHONUNBUFFERED": "1"}
-    running = []
-    for name in ("webserver", "daemon"):
-        with (logs / f"{name}.log").open("ab") as log:
-            running.append(subprocess.Popen(commands(workspace)[name], stdout=log, stderr=subprocess.STDOUT,
-                                            env=environment))
+    (root / "logs").mkdir(exist_ok=True)
     served = Served(workspace)
+    for name in ("webserver", "daemon"):
+        served.start(name)
     try:
         served.until(lambda: _answers(f"{served.address}/server_info"), 120, "the web server answers")
         yield served
     finally:
-        for process in running:
+        for process in served.processes.values():
             process.terminate()
-        for process in running:
+        for process in served.processes.values():
             process.wait(timeout=60)
 
 

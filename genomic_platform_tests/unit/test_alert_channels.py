@@ -74,7 +74,7 @@ def test_slack_gets_readable_text_with_its_signs_escaped(server: Received) -> No
     assert answer_of(chosen(alert_slack_webhook=server.address), ALERT) == ""
     ((key, text),) = server.posts[0].items()
     assert key == "text"
-    assert text.splitlines()[:2] == ["*[warning] Accuracy: rice, season 2013*",
+    assert text.splitlines()[:2] == ["*[warning] Accuracy below its promise: rice, season 2013*",
                                      "What: Ertrag: r = 0.21 &lt;below&gt; 0.30–0.52 &amp; falling"]
 
 
@@ -116,7 +116,7 @@ def test_mail_arrives_readable_with_every_recipient(monkeypatch: pytest.MonkeyPa
         channel = chosen(alert_smtp=box.address, alert_smtp_security="none", **MAIL)
         assert [answer_of(channel, ALERT) for _ in range(2)] == ["", ""]
     message = box.messages[0]
-    assert message["Subject"] == "[warning] Accuracy: rice, season 2013"
+    assert message["Subject"] == "[warning] Accuracy below its promise: rice, season 2013"
     assert message["From"] == "platform@example.org"
     assert box.recipients[0] == ["ana@example.org", "ben@example.org"]
     assert message.get_content().replace("\r\n", "\n") == ALERT.text() + "\n"

@@ -71,6 +71,7 @@ def test_features_are_named_for_a_breeder() -> None:
     assert feature_words("thermal_0_300_thermal_time_c_d") == "thermal time, 0–300 °C d after planting (°C d)"
     assert feature_words("grain_filling_dry_spell_days") == "dry spell days, grain filling window"
     assert feature_words("soil_ph") == "soil ph"
+    assert feature_words("rain_mm") == "rain (mm)"
 
 
 def test_fifty_columns_are_chosen_by_rank_and_never_by_what_moved() -> None:
@@ -139,7 +140,7 @@ def test_the_page_says_the_platforms_verdict(pages: SeasonPages) -> None:
     assert len(told["columns"]) == MOST_COLUMNS
     page = pages.files["inputs.html"].decode()
     assert "What is decided about drift, the platform decides, not this page." in page
-    assert "Input drift: 1 feature shifted." in page
+    assert "Input drift: 1 of 2 features shifted: temperature mean, whole season" in page
     assert "1 of 50 columns moved" in page
     assert "Dataset Drift is" not in page  # Evidently's verdict on all columns together
     scores = {m["config"]["column"]: m["value"] for m in _metrics(pages, "inputs") if "column" in m["config"]}
@@ -221,7 +222,7 @@ def _ask(workspace: Workspace, path: str) -> Any:
         return json.load(answer)
 
 
-def _until(happened: Callable[[], bool], seconds: float = 60) -> None:
+def _until(happened: Callable[[], bool], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

@@ -1,7 +1,7 @@
 """The season's drift as pages to look at, drawn by Evidently where it is installed.
 
-What they are drawn from is chosen in `drift/comparisons.py`; decisions are `drift_report`'s. Nothing here may keep a
-season from being published.
+What they are drawn from is chosen in `drift/comparisons.py`; decisions are `drift_report`'s and `input_drift`'s.
+Nothing here may keep a season from being published.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def _describe_pages(season: Season, pages: SeasonPages) -> dict[str, Any]:
               history=("training_set", "breeding_values"), describe=_describe_pages)
 def evidently_report(season: Season, environment_features: pl.DataFrame, breeding_values: pl.DataFrame,
                      population_structure: pl.DataFrame, relationship_matrix: pl.DataFrame, line_records: pl.DataFrame,
-                     line_means: pl.DataFrame, drift_report: pl.DataFrame) -> SeasonPages:
+                     line_means: pl.DataFrame, drift_report: pl.DataFrame, input_drift: pl.DataFrame) -> SeasonPages:
     """Evidently's pages of the season: environments beside earlier ones, new lines beside those learned from."""
     if DRAWN_BY == "off":
         return SeasonPages("", OFF)
     before = season.previous
-    comparisons = [environments_compared(environment_features, season.label)]
+    comparisons = [environments_compared(environment_features, season.label, input_drift)]
     if DRAWN_BY and before is not None:
         trained = season.read("training_set", before).filter("genotyped")["line_id"]
         comparisons.append(lines_compared(

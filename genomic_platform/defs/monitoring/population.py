@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dagster as dg
 import polars as pl
 
 from genomic_platform.defs.season import Season
@@ -62,16 +63,17 @@ def drift_report(season: Season, training_set: pl.DataFrame, genotype_panel: Gen
     if not markers.is_empty():
         season.shown["allele_frequencies"] = plots.frequency_shift(markers)
     if suspects := report["suspects"][0].to_list():
-        season.shown["suspect_markers_table"] = _suspects(table, suspects[:SHOWN], new, reference)
+        season.shown["suspect_markers_table"] = suspect_table(table, suspects[:SHOWN], new, reference)
     return report
 
 
-def _suspects(table: GenotypeTable, suspects: list[str], new: list[str], reference: list[str]) -> Any:
+def suspect_table(table: GenotypeTable, suspects: list[str], new: list[str],
+                  reference: list[str]) -> dg.MarkdownMetadataValue:
     """The markers with their frequencies on both sides and how far apart the calls are."""
     own, kept = table.select(suspects), set(table.lines)
     measured = marker_shift(own, new_lines=kept & set(new), reference_lines=kept & set(reference))
-    return plots.markdown_table(own.variants.select("variant_id", "chromosome", "position", "ref", "alt").join(
-        measured, "variant_id", maintain_order="left"))
+    return plots.markdown_table(own.variants.select("variant_id", "chromosome", "position", "ref", "alt").hstack(
+        measured.drop("variant_id")))
 
 
 def _describe_shift(season: Season, table: pl.DataFrame) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from genomic_platform.phenotypes import environments, trials, weather, weather_f
 from genomic_platform.phenotypes import line_means as stage_one
 from genomic_platform.phenotypes.plausible import implausible_values
 from genomic_platform.phenotypes.seasons import ALL
-from genomic_platform.program import WeatherSection
+from genomic_platform.program_sections import WeatherSection
 from genomic_platform.results import plots
 from genomic_platform.schemas.phenotypes import DAILY_WEATHER, ENVIRONMENT_RECORDS
 

@@ -11,7 +11,7 @@ from genomic_platform.champions import CHAMPION, champions, index_goals
 from genomic_platform.defs.failures import as_failure
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.season import Season, open_season
-from genomic_platform.defs.season_asset import OWNERS, season_asset
+from genomic_platform.defs.season_asset import OWNERS, metered, season_asset
 from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.genotypes.table import GenotypeTable
@@ -24,10 +24,11 @@ from genomic_platform.models.setback import setbacks
 from genomic_platform.program import RESULT_SECTIONS
 from genomic_platform.results import plots
 from genomic_platform.results.model_card import log_cards
+from genomic_platform.stores.assets import RELEASE
 from genomic_platform.stores.decisions import pinned, standing
 from genomic_platform.stores.evidently_projects import add_pages, page_links
 from genomic_platform.stores.protocol import MAIN
-from genomic_platform.stores.release import publish, release_record
+from genomic_platform.stores.release import publish, release_record, require_settings
 from genomic_platform.workspace import Workspace
 
 #: Assets nothing but the release depends on: every other asset and blocking check lies upstream of one of them.
@@ -145,18 +146,20 @@ def season_release(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """
     try:
         season = open_season(context)
+        require_settings(season.assets, season.label, season.program)
         declared = season.workspace.program(season.program.name)  # as program.toml has it: without challengers
-        record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
-                                declared.settings_digest(*RESULT_SECTIONS), season.cause)
-        season.assets.seal_settings(season.label, season.program.path.read_bytes())
-        released = publish(season.workspace, season.assets, record)
+        with metered(context, season, RELEASE, "registry") as work:
+            record = release_record(season.assets, season.label, season.candidates, context.run.run_id,
+                                    declared.settings_digest(*RESULT_SECTIONS), season.cause)
+            season.assets.seal_settings(season.label, season.program.path.read_bytes())
+            released = publish(season.workspace, season.assets, record)
+            cards, pages = _cards(season), _drift_pages(season)
     except GenomicPlatformError as error:
         raise as_failure(error, context.instance, context.run) from error
-    cards = _cards(season)
     versions = pl.DataFrame({"trait": list(released.versions), "champion_version": list(released.versions.values())})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(record.data_version),
         metadata={"commit": commit_link(season.workspace, released.commit),
                   "registry_versions": plots.markdown_table(versions), "model_cards": cards,
-                  "drift_pages": _drift_pages(season),
-                  "code_version": record.code_version, "known_digest": record.extra["known_digest"]})
+                  "drift_pages": pages,
+                  "code_version": record.code_version, "known_digest": record.extra["known_digest"], **work.facts()})

@@ -1,0 +1,105 @@
+"""One look at what new commits published: what is done about each programme's latest season, told as alerts.
+
+A programme whose seasons are being run is looked at afterwards, since its release may be about to change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from genomic_platform.alerts.alert import Alert
+from genomic_platform.costs.budget import budget_state
+from genomic_platform.errors import GenomicPlatformError
+from genomic_platform.executors.season_queue import PROGRAM_TAG
+from genomic_platform.links import dagster_asset
+from genomic_platform.orphans import living_runs
+from genomic_platform.program import Program
+from genomic_platform.retraining.causes import Cause, causes_of
+from genomic_platform.retraining.plan import Answer, answer
+from genomic_platform.stores.assets import AssetStore
+from genomic_platform.stores.protocol import MAIN
+from genomic_platform.workspace import Workspace
+
+#: On every run that a cause started, so that the last one is found.
+RETRAINING_TAG = "genomic_platform/retraining"
+_ASSETS = {"population": "drift_report", "inputs": "input_drift"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look found: the runs to start (programme, season, answer), what to say, and the cursor of the next."""
+
+    starts: Sequence[tuple[Program, str, Answer]]
+    said: Sequence[str]
+    cursor: str
+
+
+def look(instance: dg.DagsterInstance, workspace: Workspace, cursor: str | None, now: datetime | None = None) -> Look:
+    """What to do about every programme whose `main` has a new commit, or whose cause has waited long enough.
+
+    Parameters
+    ----------
+    cursor : for each programme the commit last looked at, and when to look again though none came; None = the first.
+    """
+    now = now or datetime.now(UTC)
+    before: dict[str, dict[str, str | None]] = json.loads(cursor or "{}")
+    head = workspace.store.log(MAIN, limit=1)[0].id
+    after, starts, said = {}, [], []
+    for name in workspace.program_folders():
+        seen = after[name] = before.get(name, {})
+        again = seen.get("again")
+        if seen.get("commit") == head and not (again and now >= datetime.fromisoformat(again)):
+            continue
+        try:
+            program = workspace.program(name)
+            found = _answered(instance, workspace, program, now)
+        except (GenomicPlatformError, OSError) as error:
+            said.append(f"{name}: refused: {error}")
+            continue
+        if found is None:
+            said.append(f"{name}: its seasons are being run")
+            continue
+        season, told = found
+        after[name] = {"commit": head, "again": told.again.isoformat() if told.again else None}
+        starts += [(program, season, told)] if told.run_key else []
+        said += [f"{name} season {season}: {told.why}"] if told.why else []
+    return Look(starts, said or [f"no cause for retraining at commit {head[:12]}"], json.dumps(after, sort_keys=True))
+
+
+def _answered(instance: dg.DagsterInstance, workspace: Workspace, program: Program,
+              now: datetime) -> tuple[str, Answer] | None:
+    """The latest season and what is done about it; None while a run of the programme goes on."""
+    main = AssetStore(workspace.store, program.name)
+    published = main.published()
+    if not published:
+        return "", Answer("", None, "")
+    if living_runs(instance, program.name):
+        return None
+    causes = causes_of(main, published[-1])
+    told = answer(program, main, published[-1], causes, now=now, last=_last(instance, program.name))
+    budget = budget_state(program, workspace, now)
+    if told.run_key and budget.state == "stop":
+        told = Answer(told.cause, None, f"waits: {budget.message}", now + timedelta(days=1))
+    for alert in _alerts(workspace, program, published[-1], causes, told):
+        workspace.alerts.tell(alert)
+    return published[-1], told
+
+
+def _last(instance: dg.DagsterInstance, program: str) -> datetime | None:
+    """When the programme's last retraining with cause was asked for."""
+    records = instance.get_run_records(dg.RunsFilter(tags={PROGRAM_TAG: program, RETRAINING_TAG: "true"}), limit=1)
+    return records[0].create_timestamp if records else None
+
+
+def _alerts(workspace: Workspace, program: Program, season: str, causes: Sequence[Cause],
+            told: Answer) -> Iterator[Alert]:
+    for cause in causes:
+        asset = _ASSETS.get(cause.subject, "accuracy_promise")
+        yield Alert(cause=f"{program.season(season).key}:{cause.name}", kind=cause.kind, program=program.name,
+                    season=season, what=cause.words, where=asset, how_sure=cause.how_sure, done=told.why,
+                    link=dagster_asset(workspace.settings, asset) or None)

@@ -242,6 +242,20 @@ def test_groups_off_their_promise_are_named_and_the_others_counted() -> None:
     assert "famtoo_few" not in told
 
 
+def test_environments_beyond_all_earlier_are_named_only_where_a_test_exists() -> None:
+    assert "flowering temperature max c" in said(changed(whole(), "input_drift", decision="too_few"))
+    untested = said(changed(whole(), "input_drift", decision="no_test", message="one season: no test exists"))
+    assert "flowering" not in untested
+    assert "1 feature: no test exists 1. One season: no test exists." in untested
+
+
+def test_numbers_that_round_to_nothing_have_no_sign() -> None:
+    assert [words.r_of(v) for v in (-0.001, -0.4, None)] == ["0.00", "−0.40", "–"]
+    assert [words.measured(v, "t", 1.0) for v in (-0.01, -1234.0)] == ["0.0 t", "−1,234.0 t"]
+    assert "Bias 0 kg/ha: on average the lines grown were predicted to be as the average line." in said(
+        changed(whole(), "accuracy", bias=-0.2))
+
+
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_what_was_not_assessed_is_left_out_with_a_word(name: str) -> None:
     without = said(replace(whole(), **{name: None}))

@@ -73,7 +73,9 @@ def _inputs(given: SeasonResults) -> str:
     if own.is_empty():
         return start + words.paragraph("The programme gives no environment data, so no test exists.")
     said = words.tally(dict(own["decision"].value_counts().iter_rows()), words.INPUTS)
-    odd = own.filter((pl.col("decision") == "shifted") | (pl.col("n_outside") > 0)).sort(
+    # beside one or two earlier environments most lie beyond all earlier ones: where no test exists that says nothing
+    odd = own.filter((pl.col("decision") == "shifted") | (
+        (pl.col("n_outside") > 0) & (pl.col("decision") != "no_test"))).sort(
         pl.col("decision") != "shifted", -pl.col("n_outside"), "p_adjusted", "feature", nulls_last=True)
     shown = odd.head(MOST_FEATURES).to_dicts()
     start += words.paragraph(f"{counted(own.height, 'feature')}: {said}.")

@@ -134,7 +134,10 @@ def _slope(slope: float | None) -> str:
 def _bias(bias: float | None, unit: str, size: float | None) -> str:
     if bias is None:
         return ""
-    return (f"Bias {words.measured(bias, unit, size)}: by so much the lines grown were predicted "
+    said = words.measured(bias, unit, size)
+    if said[0] not in "+−":
+        return f"Bias {said}: on average the lines grown were predicted to be as the average line."
+    return (f"Bias {said}: by so much the lines grown were predicted "
             f"{'above' if bias > 0 else 'below'} the average line; it moves all alike and not the order.")
 
 

@@ -124,7 +124,7 @@ def few(words: Sequence[str], most: int = 6) -> str:
 
 def r_of(value: float | None) -> str:
     """A predictive ability: two decimals, a true minus, – where there is none."""
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def decimals(size: float | None) -> int:

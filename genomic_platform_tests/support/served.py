@@ -156,6 +156,8 @@ def serving(root: Path, sensor_seconds: int = 2) -> Iterator[Served]:
         served.start(name)
     try:
         served.until(lambda: _answers(f"{served.address}/server_info"), 120, "the web server answers")
+        selector = {**REPOSITORY, "sensorName": "landing_sensor"}
+        served.until(lambda: "sensorState" in served.ask(_SENSOR_ID, selector=selector), 120, "definitions are loaded")
         yield served
     finally:
         for process in served.processes.values():

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.drift.families import family_of_lines
+from genomic_platform.drift.relatives import closest_relatives
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 from genomic_platform.models.forward import predicted_and_observed
 from genomic_platform.phenotypes.weather_features import FEATURES
@@ -107,7 +108,8 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
     matrix_NN = relationship_array(relationship)
     families = dict(line_records.select("line_id", "family").iter_rows())
     group_N = family_of_lines(lines, families, new_N, matrix_NN)
-    table = pl.DataFrame({"line_id": lines, GROUP: group_N, "closest": closest_relationship(matrix_NN, new_N)})
+    table = pl.DataFrame({"line_id": lines, GROUP: group_N,
+                          "closest": closest_relatives(matrix_NN, ~new_N).closest_relationship_N})
     own = values.filter(pl.col("environment").is_null())
     parts = [own.select("line_id", key=pl.col("trait") + ": predicted value", value="genotypic_value"),
              own.select("line_id", key=pl.col("trait") + ": reliability of the predicted value",
@@ -130,16 +132,6 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
     kept = table.select(GROUP, *columns)
     return Comparison("lines", f"New lines at season {season}", season, kept.filter(~new_N), kept.filter(new_N),
                       columns, "lines learned from before", f"lines new since the season before {season}", decided)
-
-
-def closest_relationship(matrix_NN: np.ndarray, new_N: np.ndarray) -> np.ndarray:
-    """Highest correlation of breeding values with a reference line, itself excepted, float64 (N,); NaN without one."""
-    sd_N = np.sqrt(np.maximum(np.diagonal(matrix_NN), 1e-12))
-    reference = np.flatnonzero(~new_N)
-    correlation_NK = matrix_NN[:, reference] / sd_N[:, None] / sd_N[reference]
-    correlation_NK[reference, np.arange(len(reference))] = -np.inf
-    highest_N = correlation_NK.max(axis=1, initial=-np.inf)
-    return np.where(np.isfinite(highest_N), highest_N, np.nan)
 
 
 def chosen(comparison: Comparison, most: int) -> tuple[Comparison, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What a season is laid beside for a person to look at: its environments, and its new lines, as plain numeric tables.
+"""What a season is laid beside for a person to look at: its environments, and lines not learned from yet, as tables.
 
 Each has two tables of rows, current and reference, and columns named for a breeder, in order of importance. Rows of
 environments and of lines never share a table. What differs is `column_shift`'s, pages are `evidently_pages`'.
@@ -91,7 +91,9 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
                    line_records: pl.DataFrame, *, season: str, trained_before: Collection[str],
                    promised: pl.DataFrame | None = None, harvest: pl.DataFrame | None = None,
                    decided: str = "") -> Comparison:
-    """Genotyped lines new since the preceding season beside those the models had learned from by then.
+    """Genotyped lines that the models had not learned from by the preceding season beside those they had.
+
+    Lines that still have no record are among them, however long they have been known; `drift_report` leaves those out.
 
     Parameters
     ----------
@@ -130,8 +132,9 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
     columns = {"closest": "closest relationship to the training set", **{key: key for key in ordered},
                **{n: f"{COMPONENTS[int(n) - 1]} genetic component" for n in numbers}}
     kept = table.select(GROUP, *columns)
-    return Comparison("lines", f"New lines at season {season}", season, kept.filter(~new_N), kept.filter(new_N),
-                      columns, "lines learned from before", f"lines new since the season before {season}", decided)
+    return Comparison("lines", f"Lines not learned from before season {season}", season, kept.filter(~new_N),
+                      kept.filter(new_N), columns, "lines learned from before",
+                      f"lines not learned from before season {season}, with a record by now or without", decided)
 
 
 def chosen(comparison: Comparison, most: int) -> tuple[Comparison, dict[str, str]]:

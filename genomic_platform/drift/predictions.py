@@ -42,7 +42,8 @@ def prediction_drift(values: pl.DataFrame, previous: pl.DataFrame | None, *, sea
     ----------
     values : contract VALUES of the season; rows with a target environment are left out.
     previous : the same as first published a season before; None = there is no season before.
-    genetic_sd : √σ²g of each trait's champion, trait's unit; a trait that is absent, or has 0, gets no shrinkage.
+    genetic_sd : standard deviation of the true genotypic values as each trait's champion estimates it, trait's unit; a
+        trait that is absent, or has 0, gets no shrinkage.
     foreign : per trait, lines without a close relative among the lines with records of it (`without_kin`).
 
     Returns

@@ -12,14 +12,14 @@ from typing import Any, Literal, get_args
 
 SCHEMA_VERSION = 1
 Kind = Literal["drift", "accuracy", "check_failed", "run_failed", "sensor_dead", "season_late", "landing_refused",
-               "budget", "retraining", "test"]
+               "budget", "test"]
 Severity = Literal["info", "warning", "error"]
 #: What a kind is called where a person reads it.
 TITLES: dict[str, str] = {
     "drift": "Drift", "accuracy": "Accuracy below its promise", "check_failed": "A check failed",
     "run_failed": "A run failed", "sensor_dead": "A sensor or schedule does not work",
     "season_late": "A season is late", "landing_refused": "Files are refused", "budget": "Budget",
-    "retraining": "Retraining", "test": "Test of the channels"}
+    "test": "Test of the channels"}
 
 
 @dataclass(frozen=True)

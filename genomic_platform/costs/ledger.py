@@ -88,7 +88,7 @@ class Ledger:
 
     def programs(self) -> list[str]:
         """Programmes that have lines, sorted."""
-        return sorted(p.name for p in self.folder.iterdir() if p.is_dir()) if self.folder.is_dir() else []
+        return sorted({path.parent.name for path in self.folder.glob("*/*.jsonl")})
 
     def months(self, program: str) -> list[str]:
         """Months (UTC) in which the programme has lines, oldest first."""

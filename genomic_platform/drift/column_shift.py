@@ -87,7 +87,7 @@ def sides_of_equal_size(rows_U: np.ndarray, new_U: np.ndarray, permutations: int
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected so that a share α of those at most α is expected to be false; in the order given."""
+    """p-values corrected for their number: of those at most α a share α is expected to be false; in the order given."""
     p_K = np.asarray(p_values, dtype=np.float64)
     order_K = p_K.argsort()[::-1]
     scaled_K = p_K[order_K] * len(p_K) / np.arange(len(p_K), 0, -1)

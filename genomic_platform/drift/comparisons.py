@@ -1,4 +1,4 @@
-"""What a season is laid beside for a person to look at: its environments, and its new lines, as plain numeric tables.
+"""What a season is laid beside for a person to look at: its environments, and lines not learned from yet, as tables.
 
 Each has two tables of rows, current and reference, and columns named for a breeder, in order of importance. Rows of
 environments and of lines never share a table. What differs is `column_shift`'s, pages are `evidently_pages`'.
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from genomic_platform.drift.families import family_of_lines
+from genomic_platform.drift.relatives import closest_relatives
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 from genomic_platform.models.forward import predicted_and_observed
 from genomic_platform.phenotypes.weather_features import FEATURES
@@ -90,7 +91,9 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
                    line_records: pl.DataFrame, *, season: str, trained_before: Collection[str],
                    promised: pl.DataFrame | None = None, harvest: pl.DataFrame | None = None,
                    decided: str = "") -> Comparison:
-    """Genotyped lines new since the preceding season beside those the models had learned from by then.
+    """Genotyped lines that the models had not learned from by the preceding season beside those they had.
+
+    Lines that still have no record are among them, however long they have been known; `drift_report` leaves those out.
 
     Parameters
     ----------
@@ -107,7 +110,8 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
     matrix_NN = relationship_array(relationship)
     families = dict(line_records.select("line_id", "family").iter_rows())
     group_N = family_of_lines(lines, families, new_N, matrix_NN)
-    table = pl.DataFrame({"line_id": lines, GROUP: group_N, "closest": closest_relationship(matrix_NN, new_N)})
+    table = pl.DataFrame({"line_id": lines, GROUP: group_N,
+                          "closest": closest_relatives(matrix_NN, ~new_N).closest_relationship_N})
     own = values.filter(pl.col("environment").is_null())
     parts = [own.select("line_id", key=pl.col("trait") + ": predicted value", value="genotypic_value"),
              own.select("line_id", key=pl.col("trait") + ": reliability of the predicted value",
@@ -128,18 +132,9 @@ def lines_compared(values: pl.DataFrame, structure: pl.DataFrame, relationship: 
     columns = {"closest": "closest relationship to the training set", **{key: key for key in ordered},
                **{n: f"{COMPONENTS[int(n) - 1]} genetic component" for n in numbers}}
     kept = table.select(GROUP, *columns)
-    return Comparison("lines", f"New lines at season {season}", season, kept.filter(~new_N), kept.filter(new_N),
-                      columns, "lines learned from before", f"lines new since the season before {season}", decided)
-
-
-def closest_relationship(matrix_NN: np.ndarray, new_N: np.ndarray) -> np.ndarray:
-    """Highest correlation of breeding values with a reference line, itself excepted, float64 (N,); NaN without one."""
-    sd_N = np.sqrt(np.maximum(np.diagonal(matrix_NN), 1e-12))
-    reference = np.flatnonzero(~new_N)
-    correlation_NK = matrix_NN[:, reference] / sd_N[:, None] / sd_N[reference]
-    correlation_NK[reference, np.arange(len(reference))] = -np.inf
-    highest_N = correlation_NK.max(axis=1, initial=-np.inf)
-    return np.where(np.isfinite(highest_N), highest_N, np.nan)
+    return Comparison("lines", f"Lines not learned from before season {season}", season, kept.filter(~new_N),
+                      kept.filter(new_N), columns, "lines learned from before",
+                      f"lines not learned from before season {season}, with a record by now or without", decided)
 
 
 def chosen(comparison: Comparison, most: int) -> tuple[Comparison, dict[str, str]]:

@@ -27,6 +27,7 @@ from math import comb
 import numpy as np
 import polars as pl
 
+from genomic_platform.drift.column_shift import benjamini_hochberg
 from genomic_platform.models.next_season import NextSeason
 from genomic_platform.phenotypes.environment_kernel import wide
 from genomic_platform.schemas.monitoring import INPUT_DRIFT
@@ -85,8 +86,8 @@ def input_drift(features: pl.DataFrame, *, season: str, seed: int = 0) -> pl.Dat
     sides = [_sides(value_EQ[:, q], season_E, season) for q in range(len(names))]
     tested = [q for q, side in enumerate(sides) if _untested(side) is None]
     chances = _chances([sides[q] for q in tested], seed)
-    adjusted = benjamini_hochberg(np.array([chance.p_value for chance in chances]))
-    chance_of = {q: (chance, float(p)) for q, chance, p in zip(tested, chances, adjusted, strict=True)}
+    adjusted = benjamini_hochberg([chance.p_value for chance in chances])
+    chance_of = {q: (chance, p) for q, chance, p in zip(tested, chances, adjusted, strict=True)}
     rows = [{"season": season, "feature": name, **_row(side, *chance_of.get(q, (None, None)))}
             for q, (name, side) in enumerate(zip(names, sides, strict=True))]
     return INPUT_DRIFT.conform(pl.DataFrame(rows, schema=INPUT_DRIFT.schema))
@@ -102,15 +103,6 @@ def hedges_g(new_E: np.ndarray, reference_E: np.ndarray) -> float | None:
     if squares <= n * (1e-12 * scale) ** 2:
         return None
     return float((1 - 3 / (4 * n - 9)) * (new_E.mean() - reference_E.mean()) / np.sqrt(squares / (n - 2)))
-
-
-def benjamini_hochberg(p_Q: np.ndarray) -> np.ndarray:
-    """p-values corrected for their number: the smallest false discovery rate at which each would be found."""
-    order = np.argsort(p_Q)[::-1]
-    ranks = np.arange(len(p_Q), 0, -1)
-    adjusted = np.empty(len(p_Q))
-    adjusted[order] = np.minimum.accumulate(p_Q[order] * len(p_Q) / ranks) if len(p_Q) else []
-    return np.minimum(adjusted, 1.0)
 
 
 def deals(n_new: int, n: int, seed: int) -> np.ndarray:

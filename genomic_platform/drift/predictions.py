@@ -23,13 +23,15 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from genomic_platform.drift.relatives import closest_relatives
 from genomic_platform.genotypes.population.clusters import KIN
+from genomic_platform.models.promise import fisher_z
 from genomic_platform.models.scores import correlation, no_correlation
 from genomic_platform.schemas.monitoring import PREDICTION_DRIFT
 
 MIN_LINES = 20
 LOW_R, WIDE_RATIO = 0.6, 2.0
-_LIMIT, _HIGHEST = 1.96, 0.999
+_LIMIT = 1.96
 
 
 def prediction_drift(values: pl.DataFrame, previous: pl.DataFrame | None, *, season: str,
@@ -40,7 +42,8 @@ def prediction_drift(values: pl.DataFrame, previous: pl.DataFrame | None, *, sea
     ----------
     values : contract VALUES of the season; rows with a target environment are left out.
     previous : the same as first published a season before; None = there is no season before.
-    genetic_sd : √σ²g of each trait's champion, trait's unit; a trait that is absent, or has 0, gets no shrinkage.
+    genetic_sd : standard deviation of the true genotypic values as each trait's champion estimates it, trait's unit; a
+        trait that is absent, or has 0, gets no shrinkage.
     foreign : per trait, lines without a close relative among the lines with records of it (`without_kin`).
 
     Returns
@@ -71,17 +74,13 @@ def without_kin(lines: Sequence[str], relationship_NN: np.ndarray, training_set:
     relationship_NN : (N, N) in the order of `lines`. training_set : contract TRAINING_SET; who has a record of which
     trait. A line is no relative of its own.
     """
-    names, row = list(lines), {line: i for i, line in enumerate(lines)}
-    sd_N = np.sqrt(np.maximum(np.diagonal(relationship_NN), 1e-12))
     found: dict[str, set[str]] = {}
-    closest: dict[bytes, np.ndarray] = {}
+    foreign: dict[frozenset[str], set[str]] = {}  # most traits have the same lines
     for (trait,), part in training_set.group_by("trait", maintain_order=True):
-        rows_T = np.array(sorted(row[line] for line in part["line_id"] if line in row), dtype=np.int64)
-        if (key := rows_T.tobytes()) not in closest:
-            correlation_NT = relationship_NN[:, rows_T] / sd_N[:, None] / sd_N[rows_T]
-            correlation_NT[rows_T, np.arange(len(rows_T))] = -np.inf
-            closest[key] = correlation_NT.max(axis=1, initial=-np.inf)
-        found[str(trait)] = {names[i] for i in np.flatnonzero(closest[key] < KIN)}
+        if (trained := frozenset(part["line_id"])) not in foreign:
+            closest_N = closest_relatives(relationship_NN, np.array([line in trained for line in lines], dtype=bool))[1]
+            foreign[trained] = {line for line, r in zip(lines, closest_N, strict=True) if not r >= KIN}  # NaN: nobody
+        found[str(trait)] = foreign[trained]
     return found
 
 
@@ -105,7 +104,7 @@ def _compared(both: pl.DataFrame) -> dict[str, float | str | None]:
                 "message": f"all lines have the same value {when}"}
     expected = _expected(both)
     reasons = []
-    if np.arctanh(min(r, _HIGHEST)) + _LIMIT / np.sqrt(both.height - 3) < np.arctanh(LOW_R * expected):
+    if fisher_z(r) + _LIMIT / np.sqrt(both.height - 3) < fisher_z(LOW_R * expected):
         reasons.append(f"lines are ordered otherwise than a season before: r {r:.2f}, {expected:.2f} expected")
     if not 1 / WIDE_RATIO <= ratio * expected <= WIDE_RATIO:
         reasons.append(f"values spread {ratio:.2f} times as much as a season before, {1 / expected:.2f} expected")

@@ -93,7 +93,8 @@ def bring(program: Program, workspace: Workspace, seconds: float = float("inf"))
     NotAvailable
         There is nothing at the address.
     StoreUnavailable
-        The mirror does not answer, an object changes while it is copied, or `seconds` were not enough.
+        The mirror does not answer, an object changes while it is copied, `seconds` were not enough, or the landing
+        folder cannot be written.
     PredecessorRunning
         The programme's seasons are being run, perhaps from these files.
     """
@@ -106,7 +107,8 @@ def bring(program: Program, workspace: Workspace, seconds: float = float("inf"))
         with _answering(address):
             files, base = _opened(program, address)
             objects = _listed(files, base, address)
-        return Copying(program.folder / "landing", files, address, ends).take(objects)
+        with _writing(program.folder / "landing"):
+            return Copying(program.folder / "landing", files, address, ends).take(objects)
 
 
 class Copying:
@@ -143,7 +145,7 @@ class Copying:
 
         Raises StoreUnavailable when the object was written meanwhile.
         """
-        with _answering(self.address), part.open("ab") as target, self.files.open_input_file(item.path) as source:
+        with part.open("ab") as target, _answering(self.address), self.files.open_input_file(item.path) as source:
             source.seek(min(target.tell(), item.size))
             while chunk := source.read(_CHUNK):
                 target.write(chunk)
@@ -268,6 +270,16 @@ def _answering(address: str) -> Iterator[None]:
     except OSError as error:
         raise StoreUnavailable(f"the mirror {address} cannot be copied: {error}; it is tried again at the next look; "
                                "repair: check that it answers, and the keys (AWS_… in the environment)") from error
+
+
+@contextmanager
+def _writing(landing: Path) -> Iterator[None]:
+    """What this machine's file system refuses, as the platform's error."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"files of the mirror cannot be put into {landing}: {error}; it is tried again at the "
+                               "next look; repair: make room, or let this process write there") from error
 
 
 def _part(local: Path, item: Object) -> Path:

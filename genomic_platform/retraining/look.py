@@ -20,13 +20,14 @@ from genomic_platform.links import dagster_asset
 from genomic_platform.orphans import living_runs
 from genomic_platform.program import Program
 from genomic_platform.retraining.causes import Cause, causes_of
-from genomic_platform.retraining.plan import Answer, answer
+from genomic_platform.retraining.plan import Answer, answer, due_by_calendar
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 
 #: On every run that a cause started, so that the last one is found.
 RETRAINING_TAG = "genomic_platform/retraining"
+_RUN_KEY_TAG = "dagster/run_key"
 _ASSETS = {"population": "drift_report", "inputs": "input_drift"}
 
 
@@ -82,12 +83,28 @@ def _answered(instance: dg.DagsterInstance, workspace: Workspace, program: Progr
         return None
     causes = causes_of(main, published[-1])
     told = answer(program, main, published[-1], causes, now=now, last=_last(instance, program.name))
-    budget = budget_state(program, workspace, now)
-    if told.run_key and budget.state == "stop":
-        told = Answer(told.cause, None, f"waits: {budget.message}", now + timedelta(days=1))
+    told = _within_budget(told, program, workspace, now)
     for alert in _alerts(workspace, program, published[-1], causes, told):
         workspace.alerts.tell(alert)
     return published[-1], told
+
+
+def due(instance: dg.DagsterInstance, workspace: Workspace, program: Program, today: datetime) -> Answer:
+    """What the calendar asks for today, unless a run was asked for already or the month's budget is spent.
+
+    The run key of a schedule holds within one of its ticks alone, so runs that have it are looked for.
+    """
+    told = due_by_calendar(program, AssetStore(workspace.store, program.name), today)
+    if told.run_key and instance.get_runs(dg.RunsFilter(tags={_RUN_KEY_TAG: told.run_key}), limit=1):
+        return Answer(told.cause, None, f"{told.why}: asked for already")
+    return _within_budget(told, program, workspace, today)
+
+
+def _within_budget(told: Answer, program: Program, workspace: Workspace, now: datetime) -> Answer:
+    """The answer, or that it waits for the next day while the month's budget is spent."""
+    if not told.run_key or (budget := budget_state(program, workspace, now)).state != "stop":
+        return told
+    return Answer(told.cause, None, f"waits: {budget.message}", now + timedelta(days=1))
 
 
 def _last(instance: dg.DagsterInstance, program: str) -> datetime | None:

@@ -53,7 +53,7 @@ def answer(program: Program, main: AssetStore, season: str, causes: Sequence[Cau
         return Answer(cause, None, "no retraining: the candidates have learnt from this season already, and "
                       "[retraining] of program.toml names no challengers to try beside them")
     release = main.record(RELEASE, season)
-    if release is None or release.extra.get("cause") == cause:
+    if release is None or set(section.challengers) <= set(release.inputs):  # by whichever cause they were called
         return Answer(cause, None, f"tried {', '.join(section.challengers)}: see the season's decisions")
     if last is not None and now < (free := last + timedelta(days=section.cooldown_days)):
         return Answer(cause, None, f"waits until {free:%Y-%m-%d %H:%M} UTC: less than {section.cooldown_days:g} days "
@@ -75,7 +75,9 @@ def due_by_calendar(program: Program, main: AssetStore, today: datetime) -> Answ
                  if month == today.month and kind in program.file.retraining.on), None)
     if kind is None or not published:
         return Answer("", None, "")
-    if calendar.kind not in ("YYYY", "YYYY-YY", "YYYYc") or today.year - int(published[-1][:4]) > MAX_AGE_YEARS:
+    if calendar.kind in ("listed", "unordered"):
+        return Answer("", None, "nothing: its seasons are not named for years")
+    if today.year - int(published[-1][:4]) > MAX_AGE_YEARS:
         return Answer("", None, f"nothing: season {published[-1]} is the last, and it is not of these years")
     words = kind.replace("_", " ")
     return Answer(f"{kind}: {today:%B %Y}", f"{program.season(published[-1]).key}:{kind}:{today:%Y}",

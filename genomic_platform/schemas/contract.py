@@ -32,13 +32,17 @@ class Column:
 
 @dataclass(frozen=True)
 class TableContract:
-    """A table's name, version, columns and sort key. `unique`: no two rows share the sort key."""
+    """A table's name, version, columns and sort key. `unique`: no two rows share the sort key.
+
+    `reads_from`: oldest version that is still read, since later ones only brought columns that may be empty; 0 = none.
+    """
 
     name: str
     columns: tuple[Column, ...]
     sort_key: tuple[str, ...]
     schema_version: int = 1
     unique: bool = True
+    reads_from: int = 0
 
     @property
     def schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
@@ -86,15 +90,22 @@ class TableContract:
         return {FOOTER_KEY: json.dumps(content, sort_keys=True)}
 
     def read(self, path: Path) -> pl.DataFrame:
-        """Read a file written by `write`. Raises StoreError when it holds another contract or version."""
-        self.require(path)
-        return pl.read_parquet(path)
+        """Read a file written by `write`; columns that its version had not yet are empty.
+
+        Raises StoreError when it holds another contract, or a version that is not read.
+        """
+        version, table = self.require(path)["schema_version"], pl.read_parquet(path)
+        if version == self.schema_version:
+            return table
+        return self.conform(table.with_columns(pl.lit(None, c.dtype).alias(c.name) for c in self.columns
+                                               if c.name not in table.columns))
 
     def require(self, path: Path) -> dict[str, Any]:
-        """The footer of a file; raises StoreError when it holds another contract or version than this one."""
+        """The footer of a file; raises StoreError when it holds another contract, or a version that is not read."""
         footer = json.loads(pl.read_parquet_metadata(path).get(FOOTER_KEY, "{}"))
         found = (footer.get("contract"), footer.get("schema_version"))
-        if found != (self.name, self.schema_version):
+        readable = range(self.reads_from or self.schema_version, self.schema_version + 1)
+        if found[0] != self.name or found[1] not in readable:
             raise StoreError(f"{path}: expected table {self.name} version {self.schema_version}, found {found[0]} "
                              f"version {found[1]}; replay the season that wrote it (`run --force`)")
         return footer

@@ -69,8 +69,8 @@ PREDICTION_DRIFT = TableContract(
         Column("n_lines", pl.Int64, "lines with a value"),
         Column("mean", pl.Float64, "mean genotypic value, trait's unit", nullable=True),
         Column("sd", pl.Float64, "standard deviation of the genotypic values, trait's unit", nullable=True),
-        Column("shrinkage", pl.Float64, "share of the genetic standard deviation that the values do not show: "
-                                        "1 − sd / σg", nullable=True),
+        Column("shrinkage", pl.Float64, "share of the standard deviation of true genotypic values that the values do "
+                                        "not show: 1 − sd / σ", nullable=True),
         Column("reliability", pl.Float64, "mean reliability of the genotypic value", unit="0–1", nullable=True),
         Column("extrapolated", pl.Float64, "share of the lines without a record and without a close relative among "
                                            "training lines", unit="0–1", nullable=True),

@@ -184,8 +184,8 @@ DRIFT_REPORT = TableContract(
     (
         SEASON,
         Column("decision", pl.String, "no_test | too_few | same_base | new_family | platform"),
-        Column("n_new_lines", pl.Int64, "genotyped lines first known or first phenotyped this season"),
-        Column("n_reference_lines", pl.Int64, "genotyped lines of earlier seasons"),
+        Column("n_new_lines", pl.Int64, "genotyped lines new to training this season"),
+        Column("n_reference_lines", pl.Int64, "genotyped lines in training before"),
         Column("n_families", pl.Int64, "families or relationship clusters among the new lines"),
         Column("mean_shift", pl.Float64, "mean absolute difference in ALT frequency", nullable=True),
         Column("fst", pl.Float64, "F_ST between new and reference lines (Hudson)", nullable=True),
@@ -193,9 +193,11 @@ DRIFT_REPORT = TableContract(
         Column("effective_alleles", pl.Float64, "effective number of alleles among the new lines", nullable=True),
         Column("max_relationship_low", pl.Int64, "new lines with no close relative in training"),
         Column("suspect_markers", pl.Int64, "markers whose coding looks swapped"),
-        Column("suspects", pl.List(pl.String), "their variant ids, in table order"),
+        Column("suspects", pl.List(pl.String), "their variant ids, in table order; empty in version 1 of the table",
+               nullable=True),
         Column("message", pl.String, "the decision in words"),
     ),
     sort_key=("season",),
     schema_version=2,
+    reads_from=1,
 )

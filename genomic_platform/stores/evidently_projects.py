@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -101,7 +100,7 @@ def add_pages(workspace: Workspace, season: FieldSeason, pages: SeasonPages) -> 
 
 def _put(root: Path, path: Path, content: bytes) -> None:
     """Write a file whole. It is made beside the folder that Evidently's server watches: that sees files moved in."""
-    temporary = root / f".{path.name}.{os.getpid()}"
+    temporary = root / f".{path.name}.{uuid.uuid4().hex}"  # process ids repeat among containers
     temporary.write_bytes(content)
     temporary.replace(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from genomic_platform.costs.budget import budget_state
-from genomic_platform.costs.ledger import Ledger
+from genomic_platform.costs.ledger import Entry, Ledger
 from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.budget import OVER_BUDGET_TAG
 from genomic_platform.errors import OverBudget
@@ -81,12 +82,17 @@ def test_what_is_taken_over_adds_nothing_and_what_fails_is_marked(published: Pub
 
 def test_the_books_show_each_programmes_month(published: Published, opened: Opened) -> None:
     small = published(1)
+    on_a_card = Entry(datetime.now(UTC), "run", "other", "2019", "kernel", "training", "f", False, False, False,
+                      9.0, 9.0, 9.0, 6.0, "GPU-a", 2**20, 100)
+    Ledger(small.workspace.root).append(on_a_card)  # only one of the programmes has idle cards to tell of
+    (small.workspace.root / "costs" / "without_lines").mkdir()
     job = build_definitions(resources_of(str(small.workspace.root))).resolve_job_def("keep_books")
     result = job.execute_in_process(instance=opened(small))
     assert result.success
     (event,) = result.get_asset_materialization_events()
     shown = {name: value.value for name, value in event.materialization.metadata.items()}
-    assert shown["dagster/row_count"] == ledger_of(small).height
+    assert shown["dagster/row_count"] == ledger_of(small).height + 1
+    assert shown["other: gpu_idle_share"] == pytest.approx(1 / 3)
     assert shown["small: band"] == "healthy"
     assert "| small |" in shown["months"]
     assert ";base64," in shown["small: by_kind"]

@@ -90,6 +90,7 @@ def test_rollback_is_used_at_once_and_pins_until_approval(published: Published) 
     assert (kept["decision"], kept["trained_through"], kept["proposed"]) == ("keep", "2019", kept["recipe"])
     assert "rolled back by ana" in kept["reasons"][0]
     assert list(pinned(small.main)) == [TRAIT]
+    assert small.main.read("retraining_effect", "2021", answers.ASSETS["retraining_effect"]).is_empty(), "gone back to"
     agree(small)
     approved = approve(small.workspace, small.name, TRAIT, reason="checked in the nursery", who="ben")
     assert (approved.decision, approved.trained_through) == ("refresh", "2021")

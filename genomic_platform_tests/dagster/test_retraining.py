@@ -13,6 +13,7 @@ import pytest
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.cli import main
+from genomic_platform.costs.ledger import Entry, Ledger
 from genomic_platform.defs.monitoring.retraining_sensors import retraining_sensor, season_schedule
 from genomic_platform.io_managers.versioned import resources_of
 from genomic_platform.results.history import history
@@ -140,11 +141,39 @@ def test_the_calendar_starts_one_run_a_year_of_a_living_programme(
             found = season_schedule(context)
         return found if isinstance(found, list) else []
 
-    first = [r for day in range(1, 31) for r in asked(datetime(2021, 9, day, 5, tzinfo=UTC))]
-    assert {r.run_key for r in first} == {f"{small.key('2020')}:before_planting:2021"}
-    assert first[0].tags[CAUSE_TAG] == "before_planting: September 2021"
+    (first,) = asked(datetime(2021, 9, 1, 5, tzinfo=UTC))
+    assert first.run_key == f"{small.key('2020')}:before_planting:2021"
+    assert first.tags[CAUSE_TAG] == "before_planting: September 2021"
+    # As the daemon makes it. It asks of a key whether this very tick has used it, and tomorrow's is another tick.
+    instance.add_run(dg.DagsterRun("train_season", tags={**first.tags, "dagster/run_key": first.run_key}))
+    assert [r for day in range(2, 31) for r in asked(datetime(2021, 9, day, 5, tzinfo=UTC))] == []
     assert asked(datetime(2021, 10, 1, 5, tzinfo=UTC)) == []
     assert asked(datetime(2026, 9, 1, 5, tzinfo=UTC)) == []
+    (next_year,) = asked(datetime(2022, 9, 1, 5, tzinfo=UTC))
+    assert next_year.run_key == f"{small.key('2020')}:before_planting:2022"
+
+
+def test_the_calendar_waits_for_budget_and_asks_once_there_is_some(
+        published: Published, opened: Callable[[Small], dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENOMIC_PLATFORM_PRICE_CPU_HOUR", "3600")
+    small = published(2)
+    small.edit_program(r"planting_month = \d+", "planting_month = 10")
+    instance, toml = opened(small), small.folder / "program.toml"
+    toml.write_text(f"{toml.read_text()}\n[budget]\nmonthly = 0.001\n")
+    now = datetime(2021, 9, 1, 5, tzinfo=UTC)
+    Ledger(small.workspace.root).append(Entry(
+        now, "run", small.name, "2020", "kernel", "training", "", False, False, False, 9.0, 9.0, 0.0, 0.0, "", None, 0))
+
+    def asked(at: datetime) -> list[dg.RunRequest] | dg.SkipReason:
+        with dg.build_schedule_context(instance, scheduled_execution_time=at, resources=resources_of(
+                str(small.workspace.root))) as context:
+            return season_schedule(context)
+
+    waits = asked(now)
+    assert isinstance(waits, dg.SkipReason)
+    assert "waits: 9.00 of 0.001 (" in (waits.skip_message or "")
+    small.edit_program("monthly = 0.001", "monthly = 100")
+    assert isinstance(asked(now), list)
 
 
 def test_a_person_has_challengers_tried_and_reads_what_came_of_it(published: Published,

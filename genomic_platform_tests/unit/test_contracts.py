@@ -1,5 +1,6 @@
 """Table contracts: what they refuse, and that equal content is equal bytes with the contract in the footer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 from genomic_platform.catalogue import TABLES
 from genomic_platform.errors import InputError, Problem, StoreError
 from genomic_platform.schemas.contract import Column, TableContract
+from genomic_platform.schemas.predictions import DRIFT_REPORT
 
 CONTRACT = TableContract("sample", (
     Column("line_id", pl.String, "the line"), Column("value", pl.Float64, "a value", unit="kg"),
@@ -39,6 +41,31 @@ def test_another_contract_or_version_is_refused(tmp_path: Path) -> None:
     later = TableContract("sample", CONTRACT.columns, CONTRACT.sort_key, schema_version=2)
     with pytest.raises(StoreError, match="version 2"):
         later.read(tmp_path / "t.parquet")
+
+
+def test_a_version_that_only_lacks_columns_is_read_with_them_empty(tmp_path: Path) -> None:
+    CONTRACT.write(TABLE, tmp_path / "t.parquet")
+    later = replace(CONTRACT, columns=(*CONTRACT.columns, Column("more", pl.List(pl.String), "more", nullable=True)),
+                    schema_version=3, reads_from=1)
+    found = later.read(tmp_path / "t.parquet")
+    assert later.faults(found) == []
+    assert found.drop("more").equals(CONTRACT.conform(TABLE))
+    assert found["more"].null_count() == found.height
+    with pytest.raises(StoreError, match="expected table sample version 3, found sample version 1"):
+        replace(later, reads_from=2).read(tmp_path / "t.parquet")
+    later.write(found, tmp_path / "later.parquet")
+    with pytest.raises(StoreError, match="expected table sample version 1, found sample version 3"):
+        CONTRACT.read(tmp_path / "later.parquet")
+
+
+def test_drift_reports_of_older_code_are_read(tmp_path: Path) -> None:
+    """As code before the list of suspects wrote them: `report` and the retraining sensor read those of old seasons."""
+    row = {c.name: 0 for c in DRIFT_REPORT.columns} | {"season": "2019", "decision": "same_base", "message": "words"}
+    older = replace(DRIFT_REPORT, schema_version=1, reads_from=0,
+                    columns=tuple(c for c in DRIFT_REPORT.columns if c.name != "suspects"))
+    older.write(pl.DataFrame([row]).drop("suspects"), tmp_path / "t.parquet")
+    (found,) = DRIFT_REPORT.read(tmp_path / "t.parquet").to_dicts()
+    assert (found["decision"], found["suspects"]) == ("same_base", None)
 
 
 @pytest.mark.parametrize("contract", TABLES, ids=lambda c: c.name)

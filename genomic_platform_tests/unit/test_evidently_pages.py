@@ -20,7 +20,6 @@ from genomic_platform.drift.comparisons import (
     GROUP,
     Comparison,
     chosen,
-    closest_relationship,
     environments_compared,
     feature_words,
     lines_compared,
@@ -126,10 +125,6 @@ def test_lines_are_compared_by_what_a_breeder_knows(lines: Comparison) -> None:
     assert lines.current[residual].to_list() == [-.5, None]  # 3.5 − 4, breeding value: has none
     assert lines.current["closest"].to_list() == pytest.approx([2 / 2.5, .5 / 2.5])
     assert lines.reference["closest"].to_list() == pytest.approx([.2] * 4)
-
-
-def test_closest_relationship_without_another_line() -> None:
-    assert np.isnan(closest_relationship(np.eye(2), np.array([False, True]))[0])
 
 
 @NEEDS_EVIDENTLY

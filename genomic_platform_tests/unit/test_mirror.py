@@ -61,6 +61,14 @@ def landed(program: Program) -> dict[str, str]:
             for p in Landing(program).files(kind)}
 
 
+def test_a_landing_folder_that_cannot_be_written_is_named(made: Made, workspace: Workspace) -> None:
+    """As in the compose stack, which mounts programmes for reading alone; here a file is in the folder's place."""
+    program = made()
+    put(program.folder / "landing" / "genotypes", "no folder")
+    with pytest.raises(StoreUnavailable, match=r"cannot be put into .*landing: .*repair: make room, or let"):
+        bring(program, workspace)
+
+
 def test_new_and_changed_objects_are_brought_and_nothing_else(made: Made, store: Path, workspace: Workspace) -> None:
     program = made()
     put(store / "trials" / "notes.md", "not for landing")

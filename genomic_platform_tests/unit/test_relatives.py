@@ -48,6 +48,12 @@ def test_the_closest_and_the_mean_are_those_of_a_loop_over_pairs(share: float, m
         assert found.mean_relationship_N[i] == pytest.approx(np.mean(list(own.values())))
 
 
+def test_the_only_line_in_training_has_no_relative_there() -> None:
+    found = closest_relatives(np.eye(2), np.array([True, False]))
+    assert found.closest_N.tolist() == [-1, 0]
+    assert np.isnan(found.closest_relationship_N[0])
+
+
 def test_lines_without_a_record_and_without_kin_are_trusted_less() -> None:
     found = trusted(["a", "b", "c"])
     assert {line: row["trust"] for line, row in found.items()} == {

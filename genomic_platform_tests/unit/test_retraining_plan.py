@@ -40,11 +40,12 @@ def program(tmp_path: Path, retraining: str = 'challengers = ["kernel"]') -> Pro
     return read_program(tmp_path)
 
 
-def released(assets: AssetStore, season: str, tables: dict[str, pl.DataFrame] | None = None, **extra: str) -> None:
+def released(assets: AssetStore, season: str, tables: dict[str, pl.DataFrame] | None = None, *,
+             recipes: tuple[str, ...] = ("genomic_blup",), **extra: str) -> None:
     for name, table in (tables or {}).items():
         version = assets.write(name, season, table, ASSETS[name])
         assets.seal(AssetRecord(name, season, version, version, "1", "run", {}, {}))
-    assets.seal(AssetRecord(RELEASE, season, "x", "x", "1", "run", dict.fromkeys(tables or {}, "x"),
+    assets.seal(AssetRecord(RELEASE, season, "x", "x", "1", "run", dict.fromkeys([*(tables or {}), *recipes], "x"),
                             {"known_digest": "known", **extra}))
 
 
@@ -75,10 +76,13 @@ def test_what_was_tried_is_not_started_again(tmp_path: Path, branch: AssetStore)
     asked = program(tmp_path)
     released(branch, "2026")
     told = answer(asked, branch, "2026", [DRIFT], now=NOW, last=None)
-    released(branch, "2026", cause=told.cause)
-    tried = answer(asked, branch, "2026", [DRIFT], now=NOW, last=NOW)
-    assert tried.run_key is None
-    assert tried.why.startswith("tried kernel")
+    for cause in (told.cause, "hand: a person was first", ""):
+        released(branch, "2026", recipes=("genomic_blup", "kernel"), cause=cause)
+        tried = answer(asked, branch, "2026", [DRIFT], now=NOW, last=NOW)
+        assert tried.run_key is None
+        assert tried.why.startswith("tried kernel")
+    further = program(tmp_path, 'challengers = ["kernel", "boosted_trees"]\ncooldown_days = 0')
+    assert answer(further, branch, "2026", [DRIFT], now=NOW, last=NOW).run_key, "a further challenger was not tried"
 
 
 def test_a_cause_waits_for_the_cooldown_and_says_until_when(tmp_path: Path, branch: AssetStore) -> None:
@@ -156,6 +160,13 @@ def test_an_ended_programme_is_left_alone(tmp_path: Path, branch: AssetStore) ->
     told = due_by_calendar(program(tmp_path), branch, datetime(2026, 9, 3))
     assert told.run_key is None
     assert "2013 is the last" in told.why
+
+
+def test_seasons_without_years_have_no_calendar_to_ask(tmp_path: Path, branch: AssetStore) -> None:
+    released(branch, "all")
+    (tmp_path / "program.toml").write_text(TOML.replace('"YYYY"', '"unordered"'))
+    told = due_by_calendar(read_program(tmp_path), branch, datetime(2026, 9, 3))
+    assert (told.run_key, told.why) == (None, "nothing: its seasons are not named for years")
 
 
 @pytest.mark.parametrize(("section", "said"), [

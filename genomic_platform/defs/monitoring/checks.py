@@ -24,7 +24,8 @@ def no_platform_fault(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
     """New lines are coded like the panel: no platform fault among the markers."""
     row = table.row(0, named=True)
     return row["decision"] != "platform", {"decision": row["decision"], "suspect_markers": row["suspect_markers"],
-                                           "suspects": listed(row["suspects"]) or "none", "message": row["message"]}
+                                           "suspects": listed(row["suspects"] or []) or "none",
+                                           "message": row["message"]}
 
 
 @season_check("drift_report", blocking=False)

@@ -38,7 +38,7 @@ def _describe_pages(season: Season, pages: SeasonPages) -> dict[str, Any]:
 def evidently_report(season: Season, environment_features: pl.DataFrame, breeding_values: pl.DataFrame,
                      population_structure: pl.DataFrame, relationship_matrix: pl.DataFrame, line_records: pl.DataFrame,
                      line_means: pl.DataFrame, drift_report: pl.DataFrame, input_drift: pl.DataFrame) -> SeasonPages:
-    """Evidently's pages of the season: environments beside earlier ones, new lines beside those learned from."""
+    """Evidently's pages of the season: environments beside earlier ones, lines not learned from beside the others."""
     if DRAWN_BY == "off":
         return SeasonPages("", OFF)
     before = season.previous

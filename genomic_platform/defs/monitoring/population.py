@@ -93,8 +93,8 @@ def population_shift(season: Season, drift_report: pl.DataFrame, training_set: p
     return structure.population_shift(
         apply_qc(genotype_panel, genotype_qc), population_structure, season=season.label, new_lines=new,
         reference_lines=reference, families=_families(line_records),
-        relationship_NN=relationship_array(relationship_matrix), left_out=drift_report["suspects"][0].to_list(),
-        seed=season.program.file.seed)
+        relationship_NN=relationship_array(relationship_matrix),
+        left_out=drift_report.row(0, named=True)["suspects"] or [], seed=season.program.file.seed)
 
 
 def _describe_trust(season: Season, table: pl.DataFrame) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from genomic_platform.champions import champions
+from genomic_platform.champions import champions, true_spreads
 from genomic_platform.defs.season_asset import Season, season_asset
 from genomic_platform.drift import predictions
 from genomic_platform.genotypes.kinship.relationship_table import relationship_array
@@ -31,7 +31,7 @@ def _describe_predictions(season: Season, table: pl.DataFrame) -> dict[str, Any]
     return found
 
 
-@season_asset(group="monitoring", code_version="1", history=("breeding_values",), describe=_describe_predictions)
+@season_asset(group="monitoring", code_version="2", history=("breeding_values",), describe=_describe_predictions)
 def prediction_drift(season: Season, breeding_values: pl.DataFrame, registered_model: pl.DataFrame,
                      training_set: pl.DataFrame, relationship_matrix: pl.DataFrame) -> pl.DataFrame:
     """Whether the values of lines still are what they were a season before, but for what was learnt since."""
@@ -39,5 +39,5 @@ def prediction_drift(season: Season, breeding_values: pl.DataFrame, registered_m
     lines = relationship_matrix["line_id"].to_list()
     return predictions.prediction_drift(
         breeding_values, _before(season), season=season.label,
-        genetic_sd={trait: float(champion.model.summary()[trait]["genetic_sd"]) for trait, champion in fitted.items()},
+        genetic_sd=true_spreads(fitted, "genotypic_value"),
         foreign=predictions.without_kin(lines, relationship_array(relationship_matrix), training_set))

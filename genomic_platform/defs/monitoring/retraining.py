@@ -91,7 +91,7 @@ def _models(season: Season) -> list[tuple[Retrained, Key, Key]]:
     for trait, key in sorted(after.items()):
         again = first.get(trait, key) != key
         other = first[trait] if again else before.get(trait, key)
-        if other != key:
+        if other != key and other[1] <= key[1]:  # back to an older model is a rollback, no retraining
             found.append((Retrained(trait, cause if again else "season", *other[:2], *key[:2]), other, key))
     return found
 

@@ -12,8 +12,8 @@ from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.io_managers.versioned import WorkspaceResource
 from genomic_platform.program import Program
 from genomic_platform.retraining.challengers import CAUSE_TAG
-from genomic_platform.retraining.look import RETRAINING_TAG, look
-from genomic_platform.retraining.plan import Answer, due_by_calendar
+from genomic_platform.retraining.look import RETRAINING_TAG, due, look
+from genomic_platform.retraining.plan import Answer
 from genomic_platform.settings import read_settings
 from genomic_platform.stores.assets import AssetStore
 
@@ -51,11 +51,12 @@ def season_schedule(context: dg.ScheduleEvaluationContext,
     for name in opened.program_folders():
         try:
             program = opened.program(name)
-            main = AssetStore(opened.store, name)
-            told = due_by_calendar(program, main, context.scheduled_execution_time)
+            told = due(context.instance, opened, program, context.scheduled_execution_time)
         except (GenomicPlatformError, OSError) as error:
             said.append(f"{name}: refused: {error}")
             continue
-        requests += [_request(program, main.published()[-1], told)] if told.run_key else []
+        if told.run_key:
+            requests.append(_request(program, AssetStore(opened.store, name).published()[-1], told))
+            continue
         said += [f"{name}: {told.why}"] if told.why else []
     return requests or dg.SkipReason("; ".join(said) or "no programme is before planting or after harvest")

@@ -33,7 +33,7 @@ def retrain(folder: Folder, *, why: str) -> None:
         raise NotAvailable(f"{program.name} has no published season; repair: genomic-platform run {folder}")
     if not program.file.retraining.challengers:
         raise ProgramError(f"{program.path}: expected challengers under [retraining], found none: there is nothing to "
-                           'try beside the candidates; repair: challengers = ["boosted_trees"]')
+                           'try beside the candidates; repair: challengers = ["arc_cosine"]')
     with ProgressLines(out) as progress:
         outcomes = run_seasons(program, workspace, published[-1:], cause=f"hand: {why}", progress=progress.step)
     progress.summary(outcomes, time.monotonic() - began)

@@ -16,9 +16,9 @@ _WORDS = {
     "model_type": _SECTION, "dict_type": _SECTION, "string_type": "expected text in quotation marks",
     "int_type": _WHOLE, "int_parsing": _WHOLE, "int_from_float": _WHOLE, "float_type": _NUMBER,
     "float_parsing": _NUMBER, "finite_number": "expected a finite number", "bool_type": _SWITCH,
-    "bool_parsing": _SWITCH, "greater_than": "expected more than {gt:g}", "greater_than_equal": "expected at least {ge:g}",
-    "less_than": "expected less than {lt:g}", "less_than_equal": "expected at most {le:g}",
-    "literal_error": "expected {expected}"}
+    "bool_parsing": _SWITCH, "literal_error": "expected {expected}",
+    "greater_than": "expected more than {gt:g}", "greater_than_equal": "expected at least {ge:g}",
+    "less_than": "expected less than {lt:g}", "less_than_equal": "expected at most {le:g}"}
 
 
 def in_words(error: ErrorDetails, model: type[BaseModel]) -> str:

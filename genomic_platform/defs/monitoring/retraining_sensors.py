@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from genomic_platform.costs.budget import budget_state
 from genomic_platform.defs.training.candidates import assets_of
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.executors.season_queue import PROGRAM_TAG
@@ -53,6 +54,9 @@ def season_schedule(context: dg.ScheduleEvaluationContext,
             program = opened.program(name)
             main = AssetStore(opened.store, name)
             told = due_by_calendar(program, main, context.scheduled_execution_time)
+            # A run refused for its budget would have spent the year's key: the month goes on, so the next day asks.
+            if told.run_key and (budget := budget_state(program, opened)).state == "stop":
+                told = Answer(told.cause, None, f"waits: {budget.message}")
         except (GenomicPlatformError, OSError) as error:
             said.append(f"{name}: refused: {error}")
             continue

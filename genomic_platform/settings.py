@@ -43,8 +43,8 @@ class Settings(BaseModel):
     lakefs_secret_access_key: SecretStr = Field(SecretStr(""), description="secret of the lakeFS user")
     lakefs_repository: str = Field("genomic-platform", description="lakeFS repository of the workspace")
     mlflow_uri: str = Field("", description="address of an MLflow server; empty = SQLite in the workspace")
-    dagster_url: str = Field("", description="Dagster UI as a person's browser reaches it, for links; "
-                                             "empty = host and dagster_port")
+    dagster_url: str = Field("", description="Dagster UI as a person's browser reaches it, for links in "
+                                             "alerts, reports and MLflow; empty = no links")
     lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
     mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
                                             "empty = host and mlflow_port")

@@ -153,7 +153,8 @@ def test_a_cause_without_challengers_is_told_and_starts_nothing(
 
 
 def test_the_calendar_starts_one_run_a_year_of_a_living_programme(
-        published: Published, opened: Callable[[Small], dg.DagsterInstance]) -> None:
+        published: Published, opened: Callable[[Small], dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENOMIC_PLATFORM_PRICE_CPU_HOUR", "3600")
     small = published(2)
     small.edit_program(r"planting_month = \d+", "planting_month = 10")
     instance = opened(small)
@@ -169,6 +170,8 @@ def test_the_calendar_starts_one_run_a_year_of_a_living_programme(
     assert first[0].tags[CAUSE_TAG] == "before_planting: September 2021"
     assert asked(datetime(2021, 10, 1, 5, tzinfo=UTC)) == []
     assert asked(datetime(2026, 9, 1, 5, tzinfo=UTC)) == []
+    small.edit_program(r"\n\[calendar\]", "\n[budget]\nmonthly = 0.001\n\n[calendar]")
+    assert asked(datetime(2021, 9, 1, 5, tzinfo=UTC)) == [], "refused, it would spend the year's key"
 
 
 def test_a_person_has_challengers_tried_and_reads_what_came_of_it(published: Published,
@@ -185,6 +188,7 @@ def test_a_person_has_challengers_tried_and_reads_what_came_of_it(published: Pub
     refused = said("retrain", "--why", "new weather station", code=2)
     assert "expected challengers under [retraining], found none" in " ".join(refused.split())
     with_challengers(small, "family_blup")
-    assert "new weather station" in said("retrain", "--why", "new weather station")
+    told = said("retrain", "--why", "new weather station")
+    assert "new weather station" in told
     found = json.loads(said("history", "--json"))
     assert [e["kind"] for e in found["results"]] == ["season", "hand"]

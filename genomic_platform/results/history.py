@@ -14,6 +14,7 @@ from datetime import datetime
 import polars as pl
 
 from genomic_platform.catalogue import ASSETS
+from genomic_platform.models.recipes import RECIPES
 from genomic_platform.retraining.challengers import CALLING, calls, kind_of
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.workspace import Workspace
@@ -76,11 +77,15 @@ def _decisions(view: AssetStore, season: str) -> str:
 
 def _tried(view: AssetStore, season: str, joined: set[str]) -> str:
     """How recipes that joined for this release compare with each trait's champion on seasons neither had seen."""
-    table = view.read("recipe_differences", season, ASSETS["recipe_differences"]).filter(
-        pl.col("level") == "mean", pl.col("challenger").is_in(sorted(joined)))
-    rows = table.drop_nulls(["difference", "lower"]).sort("challenger", "trait").to_dicts()
-    return "".join(f"; tried {r['challenger']} against {r['champion']}, {r['trait']}: r {r['difference']:+.3f} "
-                   f"(lower bound {r['lower']:+.3f}) on {r['n_seasons']} seasons" for r in rows)
+    table = view.read("recipe_differences", season, ASSETS["recipe_differences"]).filter(level="mean")
+    rows = table.drop_nulls(["difference", "lower"]).sort("trait")
+    said = []
+    for recipe in sorted(name for name in joined if name in RECIPES or ":" in name):
+        own = rows.filter(challenger=recipe).to_dicts()
+        said += [f"tried {recipe} against {r['champion']}, {r['trait']}: r {r['difference']:+.3f} (lower bound "
+                 f"{r['lower']:+.3f}) on {r['n_seasons']} seasons" for r in own]
+        said += [] if own else [f"tried {recipe}: no earlier season to compare it on"]
+    return "".join(f"; {words}" for words in said)
 
 
 def _gain(view: AssetStore, season: str) -> str:

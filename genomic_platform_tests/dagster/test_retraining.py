@@ -190,5 +190,6 @@ def test_a_person_has_challengers_tried_and_reads_what_came_of_it(published: Pub
     with_challengers(small, "family_blup")
     told = said("retrain", "--why", "new weather station")
     assert "new weather station" in told
+    assert "tried family_blup: no earlier season to compare it on" in told
     found = json.loads(said("history", "--json"))
     assert [e["kind"] for e in found["results"]] == ["season", "hand"]

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, computed_field, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.faults import in_words
 from genomic_platform.landing.address import mirror_address
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
@@ -26,7 +28,7 @@ from genomic_platform.program_sections import BudgetSection, Section, WeatherSec
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
 SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
 FILE = "program.toml"
-OWN_RECIPE = re.compile(r"(search:)?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+OWN_RECIPE = re.compile(r"(search:)?(?!search:)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 #: Sections of program.toml that results depend on.
 RESULT_SECTIONS = ("traits", "candidates", "line_means", "genotype_qc", "weather", "index", "search", "seed")
 
@@ -341,7 +343,11 @@ def read_program(folder: Path) -> Program:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProgramError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
-        faults = [f"{path}: {'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
-                  + (f", found {e['input']!r}" if not isinstance(e["input"], dict) else "")
-                  for e in error.errors()]
-        raise ProgramError("\n".join(faults)) from error
+        raise ProgramError("\n".join(f"{path}: {_fault(e)}" for e in error.errors())) from error
+
+
+def _fault(error: ErrorDetails) -> str:
+    """`gate.margin: expected at most 1, found 2`; a rule of the whole file has no key."""
+    key = ".".join(str(part) for part in error["loc"])
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return (f"{key}: " if key else "") + in_words(error, ProgramFile) + found

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_core import ErrorDetails
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.faults import in_words
 
 PREFIX = "GENOMIC_PLATFORM_"
 FILE = "genomic_platform.toml"
@@ -42,8 +43,8 @@ class Settings(BaseModel):
     lakefs_secret_access_key: SecretStr = Field(SecretStr(""), description="secret of the lakeFS user")
     lakefs_repository: str = Field("genomic-platform", description="lakeFS repository of the workspace")
     mlflow_uri: str = Field("", description="address of an MLflow server; empty = SQLite in the workspace")
-    dagster_url: str = Field("", description="Dagster UI as a person's browser reaches it, for links; "
-                                             "empty = host and dagster_port")
+    dagster_url: str = Field("", description="Dagster UI as a person's browser reaches it, for links in "
+                                             "alerts, reports and MLflow; empty = no links")
     lakefs_url: str = Field("", description="lakeFS UI as a person's browser reaches it, for links")
     mlflow_url: str = Field("", description="MLflow UI as a person's browser reaches it, for links; "
                                             "empty = host and mlflow_port")
@@ -191,9 +192,16 @@ def read_settings(folder: Path | None = None, **command_line: object) -> Setting
     try:
         return Settings.model_validate({**in_file, **in_environment, **given})
     except ValidationError as error:
-        faults = [f"{origin.get(str(e['loc'][0]), 'command line')}: setting {e['loc'][0]} is {_shown(e)}: {e['msg']}"
-                  if e["loc"] else f"settings: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        faults = [f"{_place(e, origin)}: {in_words(e, Settings)}" for e in error.errors()]
         raise ProgramError("\n".join(faults)) from error
+
+
+def _place(error: ErrorDetails, origin: dict[str, str]) -> str:
+    """Which setting is wrong, where it was set and to what; a rule for several has no place."""
+    if not error["loc"]:
+        return "settings"
+    name = str(error["loc"][0])
+    return f"{origin.get(name, 'command line')}: setting {name} is {_shown(error)}"
 
 
 def _shown(error: ErrorDetails) -> str:

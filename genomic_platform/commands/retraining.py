@@ -6,14 +6,14 @@ import json
 import time
 from dataclasses import asdict
 
-from genomic_platform.commands.console import Count, Folder, Json, app, opened, out
+from genomic_platform.commands.console import Count, Flag, Folder, Json, app, opened, out
 from genomic_platform.commands.seasons import RunFailed
 from genomic_platform.errors import NotAvailable, ProgramError
 from genomic_platform.stores.assets import AssetStore
 
 
 @app.command(sort_key=4)
-def retrain(folder: Folder, *, why: str) -> None:
+def retrain(folder: Folder, *, why: str, over_budget: Flag = False) -> None:
     """Run the last published season again with the challengers of program.toml beside its candidates.
 
     A challenger takes over where the gate finds it better on seasons it has not seen; else all stays as it is.
@@ -22,6 +22,8 @@ def retrain(folder: Folder, *, why: str) -> None:
     ----------
     why
         The reason, kept with the release and shown by `history`.
+    over_budget
+        Train although the month has cost the programme's budget; the audit log keeps who did.
     """
     from genomic_platform.results.display import ProgressLines
     from genomic_platform.runs import run_seasons
@@ -33,9 +35,10 @@ def retrain(folder: Folder, *, why: str) -> None:
         raise NotAvailable(f"{program.name} has no published season; repair: genomic-platform run {folder}")
     if not program.file.retraining.challengers:
         raise ProgramError(f"{program.path}: expected challengers under [retraining], found none: there is nothing to "
-                           'try beside the candidates; repair: challengers = ["boosted_trees"]')
+                           'try beside the candidates; repair: challengers = ["arc_cosine"]')
     with ProgressLines(out) as progress:
-        outcomes = run_seasons(program, workspace, published[-1:], cause=f"hand: {why}", progress=progress.step)
+        outcomes = run_seasons(program, workspace, published[-1:], cause=f"hand: {why}",
+                               over_budget=over_budget, progress=progress.step)
     progress.summary(outcomes, time.monotonic() - began)
     if not outcomes[-1].published:
         raise RunFailed(f"season {published[-1]} was not published again: {outcomes[-1].reason}\n"

@@ -52,13 +52,13 @@ def budget_state(program: Program, workspace: Workspace, now: datetime | None = 
     budget, prices = program.file.budget, Prices.of(workspace.settings)
     if budget is None:
         return BudgetState()
-    _same_currency(program, budget, prices)
     now = now or datetime.now(UTC)
     month = month_of(now)
     if not prices.priced:
         return BudgetState(month, 0.0, budget.monthly, message=(
             f"a budget of {prices.say(budget.monthly)} a month is set, but nothing is priced, so nothing is held "
             "against it; repair: set price_cpu_hour, price_gpu_hour or price_gb_month"))
+    _same_currency(program, budget, prices)
     spent = _spent(program, workspace, prices, month, now)
     share = spent / budget.monthly
     state = "stop" if share >= 1 else "warn" if share >= WARN_AT else "ok"
@@ -70,7 +70,7 @@ _SAID = {
     "ok": "", "warn": ": from 100 % on no new training begins; repair: raise [budget] monthly in program.toml, or "
                       "see genomic-platform costs for what it went to",
     "stop": ": no new training begins; predictions, reports and decisions go on; repair: raise [budget] monthly in "
-            "program.toml, wait for the next month, or genomic-platform run --over-budget"}
+            "program.toml, wait for the next month, or genomic-platform run --over-budget (retrain has it, too)"}
 
 
 def _spent(program: Program, workspace: Workspace, prices: Prices, month: str, now: datetime) -> float:
@@ -81,5 +81,6 @@ def _spent(program: Program, workspace: Workspace, prices: Prices, month: str, n
 
 def _same_currency(program: Program, budget: BudgetSection, prices: Prices) -> None:
     if budget.currency and budget.currency != prices.currency:
-        raise ProgramError(f"{program.path}: [budget] currency is {budget.currency!r}; expected that of the prices, "
-                           f"{prices.currency!r} (setting price_currency); repair: make them the same")
+        theirs = prices.currency or "which have none"
+        raise ProgramError(f"{program.path}: [budget] currency is {budget.currency}; expected that of the prices, "
+                           f"{theirs}; repair: make it and the setting price_currency the same")

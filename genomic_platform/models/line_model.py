@@ -76,6 +76,8 @@ class FittedLineModel(markers.OfMarkerEffects[GenotypeTable]):
         aligned = markers.match_markers(genotypes, self.panel)
         if same_lines(aligned, self.panel):
             return self.values_table(aligned.lines, self.panel_values_4PT)
+        if (rows_Q := same_rows(aligned, self.panel)) is not None:
+            return self.values_table(aligned.lines, self.panel_values_4PT[:, rows_Q])
         cross_QP = cross_relationship(aligned, self.panel, self.frequencies_M, self.scale)
         lines = Lines(cross_QP, markers.own_relationship(aligned, self.frequencies_M, self.scale))
         panel_Q = panel_rows(aligned, cross_QP, self.panel, self._relationship())
@@ -237,6 +239,14 @@ def describe(fit: TraitFit, own_E: np.ndarray, panel: GenotypeTable,
 def same_lines(aligned: GenotypeTable, panel: GenotypeTable) -> bool:
     """Whether a table aligned to the panel's markers is the panel."""
     return aligned is panel or (aligned.lines == panel.lines and np.array_equal(aligned.packed_MB, panel.packed_MB))
+
+
+def same_rows(aligned: GenotypeTable, panel: GenotypeTable) -> np.ndarray | None:
+    """The panel's rows of a table's lines, where all of them are there with the same genotypes; else None."""
+    if not aligned.lines or not set(aligned.lines) <= set(panel.lines):
+        return None
+    same = np.array_equal(panel.select(None, aligned.lines).packed_MB, aligned.packed_MB)
+    return panel.line_rows(aligned.lines) if same else None
 
 
 def panel_rows(aligned: GenotypeTable, cross_QP: np.ndarray, panel: GenotypeTable,

@@ -49,9 +49,9 @@ def _show(out: Console, table: Table) -> None:
         out.out(line.rstrip(), highlight=False)
 
 
-def _text(out: Console, text: str, style: str = "") -> None:
-    """Print running text broken between words."""
-    for line in textwrap.wrap(text, min(_TEXT, out.width)):
+def _text(out: Console, text: str, style: str = "", hang: str = "") -> None:
+    """Print running text broken between words, further lines behind `hang`."""
+    for line in textwrap.wrap(text, min(_TEXT, out.width), subsequent_indent=hang):
         out.print(line, style=style)
 
 
@@ -308,8 +308,8 @@ def history_report(out: Console, entries: Sequence[Entry]) -> None:
         out.print(f"{entry.time:%Y-%m-%d %H:%M}  season {entry.season}  {entry.kind}", style="bold")
         for name, text in (("why", entry.trigger), ("done", entry.done), ("helped", entry.helped),
                            ("run", entry.run_id or "")):
-            if text:
-                _text(out, f"  {name:7}{text}")
+            for number, part in enumerate(text.split("; ") if text else ()):
+                _text(out, f"  {'' if number else name:7}{part}", hang=" " * 11)
 
 
 def settings_table(out: Console, settings: Settings) -> None:

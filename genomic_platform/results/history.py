@@ -1,6 +1,7 @@
 """What made the platform act, what it did, and whether that helped: read off releases and alerts.
 
-Whether it helped is told twice. At the release: what the recipe that took over had gained on seasons neither had seen.
+Whether it helped is told twice. At the release: what the recipe that took over, and each challenger that was tried,
+had gained on seasons neither had seen.
 After the next harvest: the retrained model beside the one it took over from (RETRAINING_EFFECT).
 """
 
@@ -13,7 +14,8 @@ from datetime import datetime
 import polars as pl
 
 from genomic_platform.catalogue import ASSETS
-from genomic_platform.retraining.challengers import CALLING, kind_of
+from genomic_platform.models.recipes import RECIPES
+from genomic_platform.retraining.challengers import CALLING, calls, kind_of
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.workspace import Workspace
 
@@ -47,6 +49,7 @@ def _releases(main: AssetStore) -> Iterator[Entry]:
     published = main.published()
     for season, commits in main.releases().items():
         later = next((s for s in published if s > season), None)
+        known: set[str] = set()
         for number, commit in enumerate(commits):
             view = main.at(commit)
             record = view.record(RELEASE, season)
@@ -56,7 +59,9 @@ def _releases(main: AssetStore) -> Iterator[Entry]:
             trigger = cause.partition(": ")[2] or ("new data" if number == 0 else "changed data, or by hand")
             # The next harvest judges the release that stood when it came.
             effect = _effect(main, later) if later and commit == commits[-1] else ""
-            yield Entry(times[commit], season, kind_of(cause), trigger, _decisions(view, season),
+            tried = _tried(view, season, set(record.inputs) - known) if calls(cause) else ""
+            known = set(record.inputs)
+            yield Entry(times[commit], season, kind_of(cause), trigger, _decisions(view, season) + tried,
                         "; ".join(filter(None, [_gain(view, season), effect])) or "not known before the next harvest",
                         record.run_id)
 
@@ -68,6 +73,19 @@ def _decisions(view: AssetStore, season: str) -> str:
         traits = ", ".join(f"{trait} ({recipe})" for trait, recipe in rows.select("trait", "recipe").iter_rows())
         said.append(f"{decision[0]}: {traits}")
     return "; ".join(said)
+
+
+def _tried(view: AssetStore, season: str, joined: set[str]) -> str:
+    """How recipes that joined for this release compare with each trait's champion on seasons neither had seen."""
+    table = view.read("recipe_differences", season, ASSETS["recipe_differences"]).filter(level="mean")
+    rows = table.drop_nulls(["difference", "lower"]).sort("trait")
+    said = []
+    for recipe in sorted(name for name in joined if name in RECIPES or ":" in name):
+        own = rows.filter(challenger=recipe).to_dicts()
+        said += [f"tried {recipe} against {r['champion']}, {r['trait']}: r {r['difference']:+.3f} (lower bound "
+                 f"{r['lower']:+.3f}) on {r['n_seasons']} seasons" for r in own]
+        said += [] if own else [f"tried {recipe}: no earlier season to compare it on"]
+    return "".join(f"; {words}" for words in said)
 
 
 def _gain(view: AssetStore, season: str) -> str:

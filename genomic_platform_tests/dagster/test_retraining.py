@@ -130,7 +130,8 @@ def test_a_cause_without_challengers_is_told_and_starts_nothing(
 
 
 def test_the_calendar_starts_one_run_a_year_of_a_living_programme(
-        published: Published, opened: Callable[[Small], dg.DagsterInstance]) -> None:
+        published: Published, opened: Callable[[Small], dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENOMIC_PLATFORM_PRICE_CPU_HOUR", "3600")
     small = published(2)
     small.edit_program(r"planting_month = \d+", "planting_month = 10")
     instance = opened(small)
@@ -190,6 +191,8 @@ def test_a_person_has_challengers_tried_and_reads_what_came_of_it(published: Pub
     refused = said("retrain", "--why", "new weather station", code=2)
     assert "expected challengers under [retraining], found none" in " ".join(refused.split())
     with_challengers(small, "family_blup")
-    assert "new weather station" in said("retrain", "--why", "new weather station")
+    told = said("retrain", "--why", "new weather station")
+    assert "new weather station" in told
+    assert "tried family_blup: no earlier season to compare it on" in told
     found = json.loads(said("history", "--json"))
     assert [e["kind"] for e in found["results"]] == ["season", "hand"]

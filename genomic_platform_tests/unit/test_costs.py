@@ -215,9 +215,10 @@ def test_a_budget_warns_at_80_and_stops_at_100_per_cent(programme: Path, monthly
 
 def test_without_a_budget_or_prices_nothing_is_held_against_anything(programme: Path) -> None:
     assert state_of(programme, "").message == ""
-    unpriced = state_of(programme, "[budget]\nmonthly = 1\n", price_cpu_hour=0)
-    assert unpriced.state == "none"
-    assert "nothing is priced" in unpriced.message
+    for currency in ("", 'currency = "USD"\n'):
+        unpriced = state_of(programme, f"[budget]\nmonthly = 1\n{currency}", price_cpu_hour=0)
+        assert unpriced.state == "none"
+        assert "nothing is priced" in unpriced.message
 
 
 def test_storage_is_part_of_what_is_spent(programme: Path) -> None:
@@ -238,7 +239,7 @@ def test_storage_is_part_of_what_is_spent(programme: Path) -> None:
 
 
 def test_currencies_must_be_one(programme: Path) -> None:
-    with pytest.raises(ProgramError, match="currency is 'USD'; expected that of the prices, 'EUR'"):
+    with pytest.raises(ProgramError, match="currency is USD; expected that of the prices, EUR"):
         state_of(programme, '[budget]\nmonthly = 1\ncurrency = "USD"\n')
 
 

@@ -116,6 +116,10 @@ def test_part_of_the_panel_predicts_as_the_whole(panel: GenotypeTable, fitted: F
     some = panel.select(lines=[*panel.lines[40:], *panel.lines[:5]])
     found = fitted.predict(some)
     expected = fitted.predict(panel).join(found.select("line_id", "trait"), on=["line_id", "trait"])
+    assert found.equals(expected.sort("trait", "line_id")), "nothing is computed for lines and calls of the training"
+    changed = GenotypeTable.from_packed(some.variants, ["new", *some.lines[1:]], some.packed_MB)
+    found = fitted.predict(changed).filter(pl.col("line_id") != "new")
+    expected = expected.filter(pl.col("line_id") != some.lines[0])
     for column in ("breeding_value", "breeding_value_reliability", "genotypic_value", "genotypic_value_reliability"):
         # Float32 block products of the relationship.
         assert found[column].to_numpy() == pytest.approx(

@@ -240,6 +240,15 @@ def test_a_programme_that_went_away_does_not_stop_the_others(
     assert set(json.loads(ticks.cursor or "")) == {"another", "small"}
 
 
+@pytest.mark.parametrize("cursor", ["garbage", "[]", "7", '{"small": "old"}', '{"small": {"acted": 3}}'])
+def test_a_cursor_that_cannot_be_read_counts_as_none(published: Published, ticking: Callable[[Small], Ticks],
+                                                     cursor: str) -> None:
+    ticks = ticking(published(2))
+    ticks.cursor = cursor
+    assert ticks.ticks(3) == []
+    assert set(json.loads(ticks.cursor)) == {"small"}
+
+
 def test_a_mirror_is_looked_at_first_and_one_that_is_away_starts_nothing(
         published: Published, ticking: Callable[[Small], Ticks], tmp_path: Path) -> None:
     small, mirror = published(2), tmp_path / "mirror"

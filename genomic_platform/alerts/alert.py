@@ -84,4 +84,7 @@ class Alert:
     def from_json(cls, found: Mapping[str, Any]) -> Alert:
         """The alert that `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         own = {name: found[name] for name in cls.__dataclass_fields__}
+        for name, value in own.items():
+            if not isinstance(value, str) and not (value is None and name in ("program", "season", "link")):
+                raise TypeError(f"{name}: expected text, found {type(value).__name__}")
         return cls(**{**own, "time": datetime.fromisoformat(own["time"])})

@@ -174,7 +174,7 @@ class RetrainingSection(Section):
     challengers: tuple[str, ...] = ()
     on: tuple[Literal["drift", "accuracy", "before_planting", "after_harvest"], ...] = (
         "drift", "accuracy", "before_planting", "after_harvest")
-    cooldown_days: Annotated[float, Field(ge=0)] = 14
+    cooldown_days: Annotated[float, Field(ge=0, le=36_500)] = 14
 
     @field_validator("challengers")
     @classmethod
@@ -338,7 +338,7 @@ def read_program(folder: Path) -> Program:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return Program(Path(folder).resolve(), ProgramFile.model_validate(content))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProgramError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         faults = [f"{path}: {'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"

@@ -162,7 +162,8 @@ def test_an_ended_programme_is_left_alone(tmp_path: Path, branch: AssetStore) ->
     ('challengers = ["genomic_blup"]', "names candidates: genomic_blup"),
     ('challengers = ["no_such"]', "unknown recipe no_such"),
     ('challengers = ["kernel", "kernel"]', "named twice"), ('on = ["rain"]', "on.0"),
-    ("cooldown_days = -1", "greater than or equal to 0")])
+    ("cooldown_days = -1", "greater than or equal to 0"), ("cooldown_days = 1e9", "less than or equal to 36500"),
+    ("cooldown_days = nan", "cooldown_days")])
 def test_what_is_wrong_in_the_section_is_named(tmp_path: Path, section: str, said: str) -> None:
     with pytest.raises(ProgramError, match=said):
         program(tmp_path, section)

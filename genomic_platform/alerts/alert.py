@@ -53,6 +53,10 @@ class Alert:
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
+        # A file's name that is not UTF-8 holds lone surrogates, which neither the outbox nor any channel can write.
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                object.__setattr__(self, name, value.encode("utf-8", "backslashreplace").decode())
         if not self.cause.strip():
             raise ValueError("alert: expected a cause, found none")
         for name, value, known in (("kind", self.kind, get_args(Kind)), ("severity", self.severity,

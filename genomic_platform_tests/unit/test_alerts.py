@@ -95,6 +95,12 @@ def test_a_wrong_alert_is_refused(wrong: dict[str, object], said: str) -> None:
         replace(ALERT, **wrong)  # type: ignore[arg-type]
 
 
+def test_a_file_whose_name_is_not_utf_8_is_told_too(box: Outbox) -> None:
+    assert box.tell(replace(ALERT, cause="refused: t\udcff.csv", what="t\udcff.csv: no header"))
+    assert [a.what for a in box.alerts()] == ["t\\udcff.csv: no header"]
+    assert not box.tell(replace(ALERT, cause="refused: t\udcff.csv"))
+
+
 def test_a_cause_is_told_once(box: Outbox) -> None:
     assert box.alerts() == []
     assert box.tell(ALERT)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from genomic_platform.catalogue import ASSETS
 from genomic_platform.definitions import build_definitions
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.io_managers.versioned import resources_of
@@ -97,6 +99,29 @@ def downstream_of(asset: str) -> list[str]:
     """The asset and everything after it, as the asset graph's `kernel+` selects."""
     graph = build_definitions().resolve_asset_graph()
     return sorted(key.path[-1] for key in dg.AssetSelection.assets(asset).downstream().resolve(graph))
+
+
+def with_challengers(small: Small, *challengers: str, more: str = "") -> Small:
+    """The programme with these recipes as challengers; `more`: further lines of program.toml."""
+    path = small.folder / "program.toml"
+    path.write_text(path.read_text() + f"\n[retraining]\nchallengers = [{', '.join(map(repr, challengers))}]\n{more}")
+    return small
+
+
+def plant_drift(small: Small) -> None:
+    """Publish the last season's drift report once more, saying that new lines come from another base."""
+    store, branch = small.workspace.store, "planted"
+    store.branch(branch)
+    assets = small.main.at(branch)
+    season = assets.published()[-1]
+    table = assets.read("drift_report", season, ASSETS["drift_report"]).with_columns(
+        pl.lit("new_family").alias("decision"), pl.lit(0.005).alias("p_value"), pl.lit(0.08).alias("fst"),
+        pl.lit("new lines from another base").alias("message"))
+    record = assets.record("drift_report", season)
+    assert record is not None
+    assets.seal(replace(record, data_version=assets.write("drift_report", season, table, ASSETS["drift_report"])))
+    store.commit(branch, "a season with drift")
+    store.merge(branch)
 
 
 def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:

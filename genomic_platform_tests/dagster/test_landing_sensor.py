@@ -119,7 +119,7 @@ def test_a_season_on_its_way_is_not_started_again(published: Published, ticking:
     small = published(2)
     ticks = ticking(small)
     queued = ticks.instance.add_run(dg.DagsterRun(
-        "train_season", "00000000-0000-0000-0000-000000000002", status=dg.DagsterRunStatus.QUEUED,
+        "train_season", "00000000-0000-0000-0000-000000000002", status=dg.DagsterRunStatus.NOT_STARTED,
         tags={"program": "small", "dagster/partition": "small:2021"}))
     assert ticks.ticks(5) == []
     assert "season 2021 is on its way" in ticks.said

@@ -19,9 +19,10 @@ import pytest
 
 from genomic_platform.catalogue import ASSETS
 from genomic_platform.defs.training.candidates import CANDIDATE_ASSETS
+from genomic_platform.retraining.challengers import CAUSE_TAG
 from genomic_platform.settings import PREFIX
 from genomic_platform.stores.assets import RELEASE
-from genomic_platform_tests.dagster.small import SEASONS, Small
+from genomic_platform_tests.dagster.small import SEASONS, Small, plant_drift, with_challengers
 from genomic_platform_tests.support.served import Served, serving
 
 pytestmark = pytest.mark.slow
@@ -61,16 +62,28 @@ def only_first_seasons(small: Small, folder: Path, count: int) -> None:
         small.trials(season).replace(folder / small.trials(season).name)
 
 
-def test_a_file_dropped_into_landing_starts_its_season(served: Served, folder: Path, loose: dict[str, list[Path]],
-                                                       tmp_path: Path) -> None:
-    small = Small.made(folder, loose, "dropped", SEASONS[:1])
+def test_a_file_dropped_into_landing_ends_in_a_ranking_and_a_reasoned_decision(
+        served: Served, folder: Path, loose: dict[str, list[Path]]) -> None:
+    """Nobody lends a hand. Then its release gives cause for retraining, once, and the challenger is answered too."""
+    small = with_challengers(Small.made(folder, loose, "dropped", SEASONS[:1]), "family_blup")
     served.until(lambda: small.main.published() == ["2019"], SECONDS, "a new programme's season is published")
     shutil.copyfile(loose["trials"][1], small.trials("2020"))
     served.until(lambda: small.main.published() == ["2019", "2020"], SECONDS, "the dropped season is published")
     runs = served.runs(program="dropped")
     assert [r["tags"]["dagster/partition"] for r in runs] == ["dropped:2019", "dropped:2020"]
+    harvested = set(small.main.read("line_means", "2020", ASSETS["line_means"])["line_id"])
+    assert harvested <= set(small.main.read("selection_index", "2020", ASSETS["selection_index"])["line_id"])
+    (decided,) = small.main.read("registered_model", "2020", ASSETS["registered_model"]).to_dicts()
+    assert decided["challenger"]
+    assert decided["reasons"]
     time.sleep(6)
     assert len(served.runs(program="dropped")) == 2
+    plant_drift(small)
+    served.until(lambda: small.main.records("2020")[RELEASE].extra["cause"], SECONDS, "it is tried again")
+    assert "family_blup" in small.main.records("2020")
+    time.sleep(6)
+    causes = [r["tags"].get(CAUSE_TAG) for r in served.runs(program="dropped")]
+    assert causes == [None, None, "drift: population (p = 0.005, F_ST 0.080)"]
 
 
 def test_backfill_survives_a_season_that_fails_once(by_hand: Served, folder: Path,

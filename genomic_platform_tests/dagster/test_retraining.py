@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 import pytest
 
 from genomic_platform.catalogue import ASSETS
@@ -20,15 +19,9 @@ from genomic_platform.results.history import history
 from genomic_platform.retraining.challengers import CAUSE_TAG
 from genomic_platform.runs import run_seasons, stale_seasons
 from genomic_platform.stores.assets import RELEASE
-from genomic_platform_tests.dagster.small import SMALL, Small, loose_files
+from genomic_platform_tests.dagster.small import SMALL, Small, loose_files, plant_drift, with_challengers
 
 Published = Callable[[int], Small]
-
-
-def with_challengers(small: Small, *challengers: str, more: str = "") -> Small:
-    path = small.folder / "program.toml"
-    path.write_text(path.read_text() + f"\n[retraining]\nchallengers = [{', '.join(map(repr, challengers))}]\n{more}")
-    return small
 
 
 def run(small: Small, *seasons: str, cause: str = "") -> None:
@@ -79,23 +72,6 @@ def test_a_challenger_that_is_better_takes_over_and_stays(tmp_path: Path) -> Non
         ("accuracy", "boosted_trees", "genomic_blup")]
 
 
-def planted_drift(small: Small) -> None:
-    """The last season published once more, its report saying that new lines come from another base."""
-    store, branch = small.workspace.store, "planted"
-    store.branch(branch)
-    assets = small.main.at(branch)
-    season = assets.published()[-1]
-    table = assets.read("drift_report", season, ASSETS["drift_report"]).with_columns(
-        pl.lit("new_family").alias("decision"), pl.lit(0.005).alias("p_value"), pl.lit(0.08).alias("fst"),
-        pl.lit("new lines from another base").alias("message"))
-    record = assets.record("drift_report", season)
-    assert record is not None
-    version = assets.write("drift_report", season, table, ASSETS["drift_report"])
-    assets.seal(replace(record, data_version=version))
-    store.commit(branch, "a season with drift")
-    store.merge(branch)
-
-
 class Ticks:
     """The retraining sensor again and again, as the daemon evaluates it: with its cursor, and no run key twice."""
 
@@ -121,7 +97,7 @@ def test_a_cause_on_a_new_commit_starts_one_run_however_often_it_is_looked_at(
     ticks = Ticks(small, opened(small))
     assert ticks.tick() == []
     assert "no cause for retraining" in ticks.said
-    planted_drift(small)
+    plant_drift(small)
     (request,) = ticks.tick()
     assert request.partition_key == small.key("2020")
     assert request.tags[CAUSE_TAG] == "drift: population (p = 0.005, F_ST 0.080)"
@@ -147,7 +123,7 @@ def test_a_cause_on_a_new_commit_starts_one_run_however_often_it_is_looked_at(
 def test_a_cause_without_challengers_is_told_and_starts_nothing(
         published: Published, opened: Callable[[Small], dg.DagsterInstance]) -> None:
     small = published(2)
-    planted_drift(small)
+    plant_drift(small)
     ticks = Ticks(small, opened(small))
     assert [r for _ in range(3) for r in ticks.tick()] == []
     told = history(small.name, small.workspace)[-1]

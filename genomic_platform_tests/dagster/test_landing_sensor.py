@@ -16,7 +16,7 @@ from genomic_platform.defs.monitoring import sensors
 from genomic_platform.defs.monitoring.sensors import landing_sensor
 from genomic_platform.io_managers.versioned import resources_of
 from genomic_platform.landing import mirror as mirror_module
-from genomic_platform.runs import run_seasons
+from genomic_platform.runs import failure_reason, run_seasons
 from genomic_platform_tests.dagster.small import SEASONS, Small
 
 Published = Callable[[int], Small]
@@ -306,3 +306,4 @@ def test_a_tick_ends_runs_whose_process_was_killed(published: Published, ticking
             killed.run_id]
     ticks.tick()
     assert [r.status for r in ticks.instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
+    assert failure_reason(ticks.instance, killed.run_id).endswith("the process of this run was killed")

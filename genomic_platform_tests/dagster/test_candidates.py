@@ -115,7 +115,7 @@ def test_a_season_started_whole_says_which_recipes_are_no_candidates(
     result = small.run(opened(small), "2019")  # type: ignore[arg-type]
     assert result.success
     assert metadata_of(result, "kernel")["state"] == (
-        f"not fitted: no candidate of small (candidates of program.toml: genomic_blup, {OWN})")
+        f"not fitted: no candidate of small in this run (candidates: genomic_blup, {OWN})")
     assert metadata_of(result, "further_candidates")["candidates"] == OWN
     assert {"genomic_blup", OWN} <= set(small.main.records("2019"))
     assert "kernel" not in small.main.records("2019")

@@ -23,7 +23,15 @@ from genomic_platform.faults import in_words
 from genomic_platform.landing.address import mirror_address
 from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.seasons import Calendar
-from genomic_platform.program_sections import BudgetSection, Section, WeatherSection
+from genomic_platform.program_sections import (
+    BudgetSection,
+    GateSection,
+    GenotypeQcSection,
+    LineMeansSection,
+    SearchSection,
+    Section,
+    WeatherSection,
+)
 
 PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]{2,40}")
 SEASON_LABEL = re.compile(r"[0-9A-Za-z-]{1,16}")
@@ -115,53 +123,10 @@ class CalendarSection(Section):
                         harvest_month=self.harvest_month)
 
 
-class LineMeansSection(Section):
-    """Stage one: `blue` with error weights, or `centred` without, the mode of the reference figures."""
-
-    means: Literal["blue", "centred"] = "blue"
-    weights: Literal["errors", "none"] = "errors"
-
-
-class GenotypeQcSection(Section):
-    """What a variant or line must reach to be used, shares 0–1; see `genotypes.quality.qc.genotype_qc`."""
-
-    min_variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
-    min_line_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
-    min_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    min_hwe_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    max_variant_heterozygosity: Annotated[float, Field(ge=0, le=1)] = 1.0
-    max_line_heterozygosity: Annotated[float, Field(ge=0, le=1)] = 1.0
-    drop_duplicate_variants: bool = False
-    identical_line_ibs: Annotated[float, Field(gt=0, lt=1)] = 0.99
-
-
 class IndexSection(Section):
     """Which value the selection index ranks on: `genotypic_value` (advancing) or `breeding_value` (parents)."""
 
     value: Literal["genotypic_value", "breeding_value"] = "genotypic_value"
-
-
-class GateSection(Section):
-    """When one recipe may replace another, and whether a person has to agree.
-
-    `margin`: smallest mean gain in predictive ability over past forward seasons. `confidence`: of the bound above zero,
-    for all challengers at once. `group_margin`: loss in an environment or family that forbids, when significant.
-    `approval`: `manual` lets every promotion after the first wait for `genomic-platform approve`.
-    `automatic_rollback`: a champion that by the same rule predicted a season worse than its predecessor gives way.
-    """
-
-    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    group_margin: Annotated[float, Field(gt=0, le=1)] = 0.1
-    approval: Literal["automatic", "manual"] = "automatic"
-    automatic_rollback: bool = False
-
-
-class SearchSection(Section):
-    """How long a search of a recipe's settings (`search:NAME`) may take; see `models.search.budget.Budget`."""
-
-    trials: Annotated[int, Field(ge=1)] = Budget.trials
-    minutes: Annotated[float, Field(gt=0)] = Budget.minutes
 
 
 class RetrainingSection(Section):
@@ -176,7 +141,7 @@ class RetrainingSection(Section):
     challengers: tuple[str, ...] = ()
     on: tuple[Literal["drift", "accuracy", "before_planting", "after_harvest"], ...] = (
         "drift", "accuracy", "before_planting", "after_harvest")
-    cooldown_days: Annotated[float, Field(ge=0)] = 14
+    cooldown_days: Annotated[float, Field(ge=0, le=36_500)] = 14
 
     @field_validator("challengers")
     @classmethod
@@ -340,7 +305,7 @@ def read_program(folder: Path) -> Program:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return Program(Path(folder).resolve(), ProgramFile.model_validate(content))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProgramError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise ProgramError("\n".join(f"{path}: {_fault(e)}" for e in error.errors())) from error

@@ -1,4 +1,4 @@
-"""Sections of `program.toml` with rules of their own: weather and its windows, the budget.
+"""Sections of `program.toml` that stand on their own: weather, budget, stage one, genotype quality, gate, search.
 
 Here belongs what a section may say and what it means; the file as a whole, and its short sections, are `program`'s.
 """
@@ -6,11 +6,12 @@ Here belongs what a section may say and what it means; the file as a whole, and 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from genomic_platform.errors import ProgramError
+from genomic_platform.models.search.budget import Budget
 from genomic_platform.phenotypes.weather_windows import WINDOWS, Crop, Window
 
 
@@ -72,3 +73,46 @@ class BudgetSection(Section):
 
     monthly: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     currency: str = ""
+
+
+class LineMeansSection(Section):
+    """Stage one: `blue` with error weights, or `centred` without, the mode of the reference figures."""
+
+    means: Literal["blue", "centred"] = "blue"
+    weights: Literal["errors", "none"] = "errors"
+
+
+class GenotypeQcSection(Section):
+    """What a variant or line must reach to be used, shares 0–1; see `genotypes.quality.qc.genotype_qc`."""
+
+    min_variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_line_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    min_hwe_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_variant_heterozygosity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    max_line_heterozygosity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    drop_duplicate_variants: bool = False
+    identical_line_ibs: Annotated[float, Field(gt=0, lt=1)] = 0.99
+
+
+class GateSection(Section):
+    """When one recipe may replace another, and whether a person has to agree.
+
+    `margin`: smallest mean gain in predictive ability over past forward seasons. `confidence`: of the bound above zero,
+    for all challengers at once. `group_margin`: loss in an environment or family that forbids, when significant.
+    `approval`: `manual` lets every promotion after the first wait for `genomic-platform approve`.
+    `automatic_rollback`: a champion that by the same rule predicted a season worse than its predecessor gives way.
+    """
+
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    group_margin: Annotated[float, Field(gt=0, le=1)] = 0.1
+    approval: Literal["automatic", "manual"] = "automatic"
+    automatic_rollback: bool = False
+
+
+class SearchSection(Section):
+    """How long a search of a recipe's settings (`search:NAME`) may take; see `models.search.budget.Budget`."""
+
+    trials: Annotated[int, Field(ge=1)] = Budget.trials
+    minutes: Annotated[float, Field(gt=0)] = Budget.minutes

@@ -203,6 +203,9 @@ def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
             told = data.user_failure_data.description if data.user_failure_data else None
             error = data.error.cause or data.error if data.error else None
             return f"step {event.step_key}: {told or (error.message.strip() if error else 'failed')}"
+    for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records:
+        if said := record.event_log_entry.message:  # such as that its process was killed
+            return f"the run ended before any step failed: {said}"
     return "the run ended before any step failed; see its log"
 
 

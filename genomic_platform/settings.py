@@ -184,7 +184,7 @@ def read_settings(folder: Path | None = None, **command_line: object) -> Setting
     file = (folder or Path.cwd()) / FILE
     try:
         in_file = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProgramError(f"{file}: not valid TOML: {error}") from error
     in_environment = {k.removeprefix(PREFIX).lower(): v for k, v in os.environ.items() if k.startswith(PREFIX)}
     origin = dict.fromkeys(in_file, str(file)) | {k: f"environment {PREFIX}{k.upper()}" for k in in_environment}

@@ -53,6 +53,10 @@ class Alert:
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
+        # A file's name that is not UTF-8 holds lone surrogates, which neither the outbox nor any channel can write.
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                object.__setattr__(self, name, value.encode("utf-8", "backslashreplace").decode())
         if not self.cause.strip():
             raise ValueError("alert: expected a cause, found none")
         for name, value, known in (("kind", self.kind, get_args(Kind)), ("severity", self.severity,
@@ -84,4 +88,7 @@ class Alert:
     def from_json(cls, found: Mapping[str, Any]) -> Alert:
         """The alert that `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         own = {name: found[name] for name in cls.__dataclass_fields__}
+        for name, value in own.items():
+            if not isinstance(value, str) and not (value is None and name in ("program", "season", "link")):
+                raise TypeError(f"{name}: expected text, found {type(value).__name__}")
         return cls(**{**own, "time": datetime.fromisoformat(own["time"])})

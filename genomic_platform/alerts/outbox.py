@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from genomic_platform.alerts.alert import Alert
 from genomic_platform.alerts.channels import Channel, answer_of
@@ -168,8 +168,13 @@ def _alert(record: Mapping[str, Any], path: Path) -> Alert | None:
 
 
 def _delivery(record: Mapping[str, Any]) -> Delivery | None:
+    """The record as an attempt; None for what none is, since one line must not keep all alerts from being sent."""
     try:
-        at = {name: datetime.fromisoformat(record[name]) if record[name] else None for name in ("time", "next")}
-        return Delivery(**{**record, **at})
-    except (KeyError, TypeError, ValueError):
+        at = {name: datetime.fromisoformat(record[name]).astimezone(UTC) if record[name] else None
+              for name in ("time", "next")}
+        found = Delivery(**{**record, **at})
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    sound = (isinstance(found.cause, str) and isinstance(found.channel, str) and found.time is not None
+             and found.state in get_args(State) and isinstance(found.attempts, int) and found.attempts > 0)
+    return found if sound else None

@@ -60,12 +60,21 @@ class Memory:
         at = now.timestamp()
         try:
             held = cls(**json.loads(cursor or ""))
-        except (ValueError, TypeError):
+            held._require()
+        except (ValueError, TypeError, AttributeError, OverflowError, OSError):
             held = cls(at, at, at - OVERLAP_S)
         if at - held.looked > PAUSE_S:
             held.awake = at
         held.looked = at
         return held
+
+    def _require(self) -> None:
+        """Raise ValueError or TypeError for what no look leaves, which would end every later look."""
+        for moment in (self.looked, self.awake, self.since, *self.waiting.values()):
+            datetime.fromtimestamp(moment, UTC)
+        for words in (self.ill, self.landing):
+            if not all(isinstance(said, str) for said in words.values()):
+                raise TypeError("expected text")
 
     def cursor(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

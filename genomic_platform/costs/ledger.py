@@ -16,11 +16,14 @@ from typing import Any
 
 import polars as pl
 
+from genomic_platform.schemas.contract import Column
 from genomic_platform.schemas.monitoring import COST_LEDGER
 
 FOLDER = "costs"
 #: Follows from the lines before it, so it is not written.
 _DERIVED = "repeated"
+#: No count of bytes or seconds is larger, and none such fits a column.
+_LARGEST = 2**63
 _WRITTEN = tuple(name for name in COST_LEDGER.schema if name != _DERIVED)
 
 
@@ -120,13 +123,26 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _row(line: str) -> dict[str, Any] | None:
-    """The line's values as the contract's columns, or None when it is no whole line."""
+    """The line's values as the contract's columns, or None when it is no whole line or holds what none can hold."""
     try:
         held: Mapping[str, Any] = json.loads(line)
         row = {name: held[name] for name in _WRITTEN}
-        return row | {"time": datetime.fromisoformat(row["time"]).astimezone(UTC)}
-    except (ValueError, KeyError, TypeError):
+        row |= {"time": datetime.fromisoformat(row["time"]).astimezone(UTC)}
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
+    columns = [column for column in COST_LEDGER.columns if column.name in row]
+    return row if all(_holds(column, row[column.name]) for column in columns) else None
+
+
+def _holds(column: Column, value: object) -> bool:
+    """Whether a value is of the column's type; numbers are times, bytes and counts: finite and never below 0."""
+    if value is None:
+        return column.nullable
+    if isinstance(value, bool) or column.dtype == pl.Boolean:
+        return isinstance(value, bool) and column.dtype == pl.Boolean
+    if column.dtype == pl.Float64 or column.dtype == pl.Int64:
+        return isinstance(value, int if column.dtype == pl.Int64 else int | float) and 0 <= value < _LARGEST
+    return isinstance(value, str if column.dtype == pl.String else datetime)
 
 
 def _with_repeated(table: pl.DataFrame) -> pl.DataFrame:

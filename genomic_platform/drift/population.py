@@ -2,7 +2,7 @@
 
 Only lines new to training are compared with the lines known before. The rule, in this order:
 
-1. `no_test`: no new or no reference line has genotypes.
+1. `no_test`: no new or no reference line has genotypes, or no marker is left that both have calls of.
 2. `too_few`: fewer than 10 new lines, or fewer than 3 families (relationship clusters where families are unknown)
    among the new or the reference lines. Figures are given, no p-value.
 3. `platform`: a fault of coding or platform; the markers are listed. Either of
@@ -94,10 +94,11 @@ def genotype_shift(genotypes: GenotypeTable, *, season: str, new_lines: Collecti
 def _figures(genotypes: GenotypeTable, sample: Compared, sides: SideStatistics, suspect_M: np.ndarray) -> dict:
     """Columns of DRIFT_REPORT that need no permutation."""
     p_ref, p_new = sides.frequency
+    jump_M = np.abs(p_new - p_ref)
     kinship = correlations(sample.matrix_KK)[np.ix_(sample.new_K, ~sample.new_K)]
     return {
         "n_families": sample.units.n_new_families,
-        "mean_shift": float(np.nanmean(np.abs(p_new - p_ref))),
+        "mean_shift": float(np.nanmean(jump_M)) if np.isfinite(jump_M).any() else None,
         "fst": _fst(sides, ~suspect_M),
         "effective_alleles": float(np.mean(sides.alleles[NEW])),
         "max_relationship_low": int((kinship.max(axis=1) < KIN).sum()),
@@ -202,6 +203,8 @@ def _decided(figures: dict, units: Units, tested: bool, platform: bool) -> pl.Da
     elif platform:
         decision, words = "platform", f"{figures['suspect_markers']:,} markers look swapped: check alleles and " \
                                       f"platform before these lines are predicted ({groups}); {shift} without them"
+    elif fst is None:
+        decision, words = "no_test", f"no test: {shift} ({groups})"
     elif moved and foreign:
         decision, words = "new_family", f"new lines from another base ({groups}); {shift}; " \
                                         f"{figures['max_relationship_low']} of them have no kin in training"

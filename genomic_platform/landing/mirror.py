@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -117,7 +118,7 @@ class Copying:
     def __init__(self, landing: Path, files: FileSystem, address: str, ends: float) -> None:
         self.landing, self.files, self.address, self.ends = landing, files, address, ends
         self.kept: dict[str, Copied] = {}
-        with suppress(OSError, ValueError):  # without it, equal content is recognised
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # without it, equal content is recognised
             listed = json.loads((landing / KEPT).read_text(encoding="utf-8"))
             self.kept = {name: Copied(**copied) for name, copied in listed.items()}
 
@@ -286,8 +287,9 @@ def _part(local: Path, item: Object) -> Path:
     """The temporary copy of this version of the object; those of other versions are removed."""
     local.parent.mkdir(parents=True, exist_ok=True)
     own = local.with_name(f".{local.name}.{hashlib.sha256(item.stamp.encode()).hexdigest()[:12]}.part")
+    versions = re.compile(rf"\.{re.escape(local.name)}\.[0-9a-f]{{12}}\.part")  # not those of a.vcf.gz beside a.vcf
     for path in local.parent.iterdir():
-        if path != own and path.name.startswith(f".{local.name}.") and path.name.endswith(".part"):
+        if path != own and versions.fullmatch(path.name):
             path.unlink()
     return own
 

@@ -56,7 +56,9 @@ def sound_values(recipe: Model, training_set: TrainingSet, model: FittedModel,
               if (missing := [name for name in NEEDED if name not in said.get(trait, {})])]
     faults += [f"summary() of {trait} has genetic_sd {row['genetic_sd']}, expected a number from 0"
                for trait, row in said.items() if not 0 <= float(row.get("genetic_sd", 0.0)) < float("inf")]
-    faults += [f"values: {fault}" for fault in VALUES.faults(values)]
+    faults += [f"values: {fault}" for fault in VALUES.faults(values)] or [
+        f"values: {column} has {count} cells that are no finite number" for column in values.columns
+        if values[column].dtype.is_float() and (count := int((~values[column].is_finite()).sum()))]
     if not faults:
         pairs = values.filter(pl.col("environment").is_null()).select("line_id", "trait").n_unique()
         wanted = training_set.genotypes.n_lines * len(training_set.traits)

@@ -14,6 +14,7 @@ import dagster as dg
 
 from genomic_platform.alerts.alert import Alert
 from genomic_platform.costs.budget import budget_state
+from genomic_platform.cursors import looks_of
 from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.links import dagster_asset
@@ -48,13 +49,12 @@ def look(instance: dg.DagsterInstance, workspace: Workspace, cursor: str | None,
     cursor : for each programme the commit last looked at, and when to look again though none came; None = the first.
     """
     now = now or datetime.now(UTC)
-    before: dict[str, dict[str, str | None]] = json.loads(cursor or "{}")
+    before = looks_of(cursor)
     head = workspace.store.log(MAIN, limit=1)[0].id
     after, starts, said = {}, [], []
     for name in workspace.program_folders():
         seen = after[name] = before.get(name, {})
-        again = seen.get("again")
-        if seen.get("commit") == head and not (again and now >= datetime.fromisoformat(again)):
+        if seen.get("commit") == head and not _due(seen.get("again"), now):
             continue
         try:
             program = workspace.program(name)
@@ -70,6 +70,14 @@ def look(instance: dg.DagsterInstance, workspace: Workspace, cursor: str | None,
         starts += [(program, season, told)] if told.run_key else []
         said += [f"{name} season {season}: {told.why}"] if told.why else []
     return Look(starts, said or [f"no cause for retraining at commit {head[:12]}"], json.dumps(after, sort_keys=True))
+
+
+def _due(again: object, now: datetime) -> bool:
+    """Whether the time to look again has come; a time that cannot be read has, so that no cause waits for good."""
+    try:
+        return bool(again) and now >= datetime.fromisoformat(str(again))
+    except (ValueError, TypeError):
+        return True
 
 
 def _answered(instance: dg.DagsterInstance, workspace: Workspace, program: Program,

@@ -154,6 +154,18 @@ def test_what_was_before_the_first_tick_is_left_alone(watched: Watched, monkeypa
     assert watched.said == "nothing to tell"
 
 
+@pytest.mark.parametrize("cursor", [
+    None, "", "garbage", "[]", "7", '{"looked": 1}', '{"looked": null, "awake": 1, "since": 1}',
+    '{"looked": 1, "awake": 1, "since": NaN}', '{"looked": 1, "awake": 1, "since": 1e99}',
+    '{"looked": 1, "awake": 1, "since": 1, "waiting": []}',
+    '{"looked": 1, "awake": 1, "since": 1, "landing": {"a": 1}}',
+    '{"looked": 1, "awake": 1, "since": 1, "waiting": {"run": "x"}}'])
+def test_a_cursor_that_no_look_left_begins_anew(cursor: str | None) -> None:
+    now = datetime(2026, 11, 2, tzinfo=UTC)
+    at = now.timestamp()
+    assert watch.Memory.of(cursor, now) == watch.Memory(at, at, at - watch.OVERLAP_S)
+
+
 def test_a_run_that_failed_for_good_is_told_once_with_its_reason_and_link(watched: Watched) -> None:
     watched.tick()
     run = watched.run(failing(BAD_FILE))

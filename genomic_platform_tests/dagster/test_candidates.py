@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,15 +127,22 @@ def test_a_module_that_is_not_there_is_named_before_anything_runs(published: Pub
         run_seasons(small.program, small.workspace, ["2019"])
 
 
-def test_a_model_that_says_too_little_is_refused_with_what_is_missing(
-        published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = (EXAMPLE / "ridge_of_markers.py").read_text().replace('"genetic_sd": float', '"spread": float')
-    (tmp_path / "says_too_little.py").write_text(source)
+@pytest.mark.parametrize(("change", "said"), [
+    (('"genetic_sd": float', '"spread": float'), f"summary() of {TRAIT} lacks genetic_sd; repair"),
+    (('"breeding_value": Z_QM @ effects_M', '"breeding_value": Z_QM @ effects_M * np.nan'),
+     "values: breeding_value has 41 cells that are no finite number; repair")])
+def test_a_model_that_gives_what_nobody_can_use_is_refused_with_what_is_wrong(
+        published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str],
+        said: str) -> None:
+    monkeypatch.delitem(sys.modules, "says_too_little", raising=False)
+    source = (EXAMPLE / "ridge_of_markers.py").read_text()
+    assert change[0] in source
+    (tmp_path / "says_too_little.py").write_text(source.replace(*change))
     monkeypatch.syspath_prepend(str(tmp_path))
     small = named(published(0), "says_too_little:RidgeOfMarkers")
     (outcome,) = run_seasons(small.program, small.workspace, ["2019"])
     assert not outcome.published
-    assert f"recipe 'says_too_little:RidgeOfMarkers': summary() of {TRAIT} lacks genetic_sd; repair" in outcome.reason
+    assert f"recipe 'says_too_little:RidgeOfMarkers': {said}" in outcome.reason
 
 
 @pytest.mark.parametrize(("candidates", "said"), [

@@ -16,7 +16,7 @@ from genomic_platform.defs.monitoring import sensors
 from genomic_platform.defs.monitoring.sensors import landing_sensor
 from genomic_platform.io_managers.versioned import resources_of
 from genomic_platform.landing import mirror as mirror_module
-from genomic_platform.runs import run_seasons
+from genomic_platform.runs import failure_reason, run_seasons
 from genomic_platform_tests.dagster.small import SEASONS, Small
 
 Published = Callable[[int], Small]
@@ -240,6 +240,15 @@ def test_a_programme_that_went_away_does_not_stop_the_others(
     assert set(json.loads(ticks.cursor or "")) == {"another", "small"}
 
 
+@pytest.mark.parametrize("cursor", ["garbage", "[]", "7", '{"small": "old"}', '{"small": {"acted": 3}}'])
+def test_a_cursor_that_cannot_be_read_counts_as_none(published: Published, ticking: Callable[[Small], Ticks],
+                                                     cursor: str) -> None:
+    ticks = ticking(published(2))
+    ticks.cursor = cursor
+    assert ticks.ticks(3) == ["small:2021"]
+    assert set(json.loads(ticks.cursor or "")) == {"small"}
+
+
 def test_a_mirror_is_looked_at_first_and_one_that_is_away_starts_nothing(
         published: Published, ticking: Callable[[Small], Ticks], tmp_path: Path) -> None:
     small, mirror = published(2), tmp_path / "mirror"
@@ -297,3 +306,4 @@ def test_a_tick_ends_runs_whose_process_was_killed(published: Published, ticking
             killed.run_id]
     ticks.tick()
     assert [r.status for r in ticks.instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
+    assert failure_reason(ticks.instance, killed.run_id).endswith("the process of this run was killed")

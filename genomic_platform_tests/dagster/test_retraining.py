@@ -103,8 +103,11 @@ def test_a_cause_on_a_new_commit_starts_one_run_however_often_it_is_looked_at(
     assert request.partition_key == small.key("2020")
     assert request.tags[CAUSE_TAG] == "drift: population (p = 0.005, F_ST 0.080)"
     assert [r for _ in range(1_000) for r in ticks.tick()] == []
-    ticks.cursor = None
-    assert ticks.tick() == [], "a cursor that is lost asks with the same key"
+    commit = json.loads(ticks.cursor or "")[small.name]["commit"]
+    for cursor in (None, "garbage", "[]", f'{{"{small.name}": "old"}}',
+                   json.dumps({small.name: {"commit": commit, "again": "some day"}})):
+        ticks.cursor = cursor
+        assert ticks.tick() == [], "a cursor that is lost or spoilt asks with the same key"
     small.run(ticks.instance, "2020", tags=request.tags)
     assert "family_blup" in release(small, "2020")
     assert ticks.tick() == []

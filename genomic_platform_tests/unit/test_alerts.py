@@ -95,6 +95,12 @@ def test_a_wrong_alert_is_refused(wrong: dict[str, object], said: str) -> None:
         replace(ALERT, **wrong)  # type: ignore[arg-type]
 
 
+def test_a_file_whose_name_is_not_utf_8_is_told_too(box: Outbox) -> None:
+    assert box.tell(replace(ALERT, cause="refused: t\udcff.csv", what="t\udcff.csv: no header"))
+    assert [a.what for a in box.alerts()] == ["t\\udcff.csv: no header"]
+    assert not box.tell(replace(ALERT, cause="refused: t\udcff.csv"))
+
+
 def test_a_cause_is_told_once(box: Outbox) -> None:
     assert box.alerts() == []
     assert box.tell(ALERT)
@@ -123,6 +129,29 @@ def test_half_a_line_of_a_killed_teller_and_a_spoilt_one_hide_no_other(box: Outb
         file.write('{"cause": 1}\n[]\nnot json\n{"cause": "half')
     assert box.tell(replace(ALERT, cause="next"))
     assert [a.cause for a in box.alerts()] == [ALERT.cause, "next"]
+
+
+@pytest.mark.parametrize("spoilt", [
+    {"next": "2026-11-02T11:00:00"}, {"attempts": "many"}, {"attempts": -3}, {"cause": [1]}, {"state": "perhaps"},
+    {"time": None}, {"time": "0001-01-01T00:00:00+14:00"}], ids=str)
+def test_a_spoilt_delivery_keeps_no_alert_from_being_sent(box: Outbox, spoilt: dict[str, object]) -> None:
+    for alert in numbered(2):
+        box.tell(alert)
+    box.deliver([Kept(down=True)], NOW)
+    record = json.loads(box.delivered.read_text())
+    box.delivered.write_text(json.dumps(record | spoilt) + "\n")
+    kept = Kept()
+    assert [d.state for d in box.deliver([kept], NOW + timedelta(hours=1))] == ["sent", "sent"]
+    assert kept.got == ["drift:rice:0", "drift:rice:1"]
+
+
+@pytest.mark.parametrize("spoilt", [{"program": 5}, {"season": [1]}, {"what": None}, {"time": "2026-11-02T11:00:00"}],
+                         ids=str)
+def test_a_line_that_is_no_alert_is_passed_over(box: Outbox, spoilt: dict[str, object]) -> None:
+    box.tell(ALERT)
+    with box.path.open("a") as file:
+        file.write(json.dumps(ALERT.to_json() | {"cause": "spoilt"} | spoilt) + "\n")
+    assert [a.cause for a in box.alerts()] == [ALERT.cause]
 
 
 def test_telling_and_delivering_never_raise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -76,6 +77,21 @@ def test_a_line_cut_short_loses_itself_alone(tmp_path: Path) -> None:
     found = books(tmp_path, entry(2))
     assert [t.second for t in found.table["time"]] == [0, 2]
     assert found.unread == 1
+
+
+@pytest.mark.parametrize("spoilt", [
+    {"wall_s": "long"}, {"wall_s": None}, {"wall_s": [1]}, {"wall_s": float("nan")}, {"cpu_s": float("inf")},
+    {"gpu_s": -5.0}, {"peak_memory_bytes": 2**70}, {"bytes_written": 1.5}, {"reused": "yes"}, {"failed": 1},
+    {"asset": None}, {"season": 2025}, {"time": "0001-01-01T00:00:00+14:00"}, {"time": 5}], ids=str)
+def test_a_line_of_what_no_step_costs_loses_itself_alone(tmp_path: Path, spoilt: dict[str, Any]) -> None:
+    """A budget is read from these lines, and a sensor that cannot read it starts nothing for any programme."""
+    books(tmp_path, ENTRY, entry(1))
+    path = tmp_path / "costs" / "rice" / "2026-03.jsonl"
+    first, second = path.read_text().splitlines()
+    path.write_text("\n".join([first, json.dumps(json.loads(second) | spoilt), "7", "[]", "null", "{}", ""]))
+    found = books(tmp_path, entry(2))
+    assert [t.second for t in found.table["time"]] == [0, 2]
+    assert found.unread == 5
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from genomic_platform.drift.families import hudson
 from genomic_platform.drift.phases import phase_agreement
 from genomic_platform.drift.population import genotype_shift
 from genomic_platform.drift.structure_shift import population_shift
+from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.population.clusters import relationship_clusters
 from genomic_platform.genotypes.population.structure import principal_components
@@ -124,6 +125,20 @@ def test_what_cannot_be_tested_says_so(changes: dict, decision: str, words: str)
     assert (row["decision"], row["p_value"], row["suspect_markers"]) == (decision, None, 0)
     assert words in row["message"]
     assert markers.height == (0 if decision == "no_test" else MARKERS)
+
+
+def test_nothing_to_compare_is_no_test_and_never_the_same_base() -> None:
+    """New lines without a call, and fewer swapped markers than a platform fault needs, which are all there are."""
+    made = population(3)
+    dosage_MN = made.table.dosages().T.copy()
+    dosage_MN[:, len(made.reference) :] = packing.MISSING
+    few_MN = np.zeros((8, len(made.table.lines)), dtype=np.int8)
+    few_MN[:, len(made.reference) :] = 2
+    for calls_MN, variants, mean_shift in ((dosage_MN, _variants(), None), (few_MN, _variants()[:8], 1.0)):
+        table = GenotypeTable.from_dosages(variants, list(made.table.lines), calls_MN)
+        row, _ = replace(made, table=table).shift()
+        assert (row["decision"], row["mean_shift"]) == ("no_test", mean_shift)
+        assert "no marker left to compare" in row["message"]
 
 
 def test_lines_in_both_sets_count_as_reference() -> None:

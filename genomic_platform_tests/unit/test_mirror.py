@@ -159,6 +159,28 @@ def test_what_time_does_not_suffice_for_goes_on_at_the_next_look(
     assert [p.read_text() for p in folder.iterdir()] == ["C" * 1500]
 
 
+@pytest.mark.parametrize("notes", ["", "[]", "null", '{"trials/2019.csv": []}', '{"trials/2019.csv": {"x": 1}}', "\0"])
+def test_spoilt_notes_of_what_was_copied_cost_a_look_and_nothing_else(made: Made, workspace: Workspace,
+                                                                       notes: str) -> None:
+    program = made()
+    bring(program, workspace)
+    put(program.folder / "landing" / mirror.KEPT, notes)
+    before = landed(program)
+    bring(program, workspace)
+    assert landed(program) == before
+    assert bring(program, workspace) == Brought()
+
+
+def test_a_copy_that_is_not_whole_stays_when_a_file_of_a_shorter_name_comes(tmp_path: Path) -> None:
+    longer, shorter = (mirror.Object(f"genotypes/{name}", name, 9, 1) for name in ("a.vcf.gz", "a.vcf"))
+    part = mirror._part(tmp_path / longer.name, longer)
+    part.write_text("half")
+    older = mirror._part(tmp_path / shorter.name, mirror.Object(shorter.name, "a.vcf", 9, 0))
+    older.write_text("half")
+    mirror._part(tmp_path / shorter.name, shorter)
+    assert [part.exists(), older.exists()] == [True, False]
+
+
 def test_an_object_that_changes_while_it_is_copied_is_not_taken(made: Made, store: Path) -> None:
     """Listed half-uploaded, whole when it is read."""
     from pyarrow.fs import LocalFileSystem

@@ -58,6 +58,7 @@ def test_examples_are_valid_and_name_their_sources(name: str) -> None:
     (("[traits", 'candidates = ["gblup"]\n[traits'), "unknown recipe gblup"),
     (("[traits", "[genotype_qc]\nmin_line_call_rate = 2\n[traits"), "genotype_qc.min_line_call_rate"),
     (("[traits", "[[traits.x"), "not valid TOML"),
+    (("[traits", f"x = {'[' * 100_000}\n[traits"), "not valid TOML"),
     (("[traits", "[search]\ntrials = 0\n[traits"), "search.trials: expected at least 1, found 0"),
     (("[traits", "[search]\nminutes = 0\n[traits"), "search.minutes: expected more than 0, found 0"),
     (("[traits", "[search]\nminutes = nan\n[traits"), "search.minutes"),

@@ -173,7 +173,8 @@ def test_seasons_without_years_have_no_calendar_to_ask(tmp_path: Path, branch: A
     ('challengers = ["genomic_blup"]', "names candidates: genomic_blup"),
     ('challengers = ["no_such"]', "unknown recipe no_such"),
     ('challengers = ["kernel", "kernel"]', "named twice"), ('on = ["rain"]', "on.0"),
-    ("cooldown_days = -1", "expected at least 0, found -1")])
+    ("cooldown_days = -1", "expected at least 0, found -1"), ("cooldown_days = 1e9", "expected at most 36500"),
+    ("cooldown_days = nan", "cooldown_days")])
 def test_what_is_wrong_in_the_section_is_named(tmp_path: Path, section: str, said: str) -> None:
     with pytest.raises(ProgramError, match=said):
         program(tmp_path, section)

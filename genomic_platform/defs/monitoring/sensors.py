@@ -7,6 +7,7 @@ import dagster as dg
 
 from genomic_platform.alerts.from_budget import budget_alert
 from genomic_platform.costs.budget import BudgetState, budget_state
+from genomic_platform.cursors import looks_of
 from genomic_platform.defs.order import on_its_way
 from genomic_platform.defs.partitions import field_season
 from genomic_platform.defs.training.candidates import assets_of
@@ -37,7 +38,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
     run reads. One whose month has cost its budget starts nothing until there is budget again. The cursor keeps each
     programme's last look and whether it was acted on.
     """
-    before: dict[str, dict[str, Any]] = json.loads(context.cursor or "{}")
+    before = looks_of(context.cursor)
     after, requests, said = {}, [], []
     opened = workspace.open()
     for name in opened.program_folders():

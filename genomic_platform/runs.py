@@ -165,13 +165,14 @@ def _tags(instance: dg.DagsterInstance, key: FieldSeason, *, force: bool = False
     from genomic_platform.defs.season_asset import FORCE_TAG
     from genomic_platform.executors.season_queue import CONTINUES_TAG
     from genomic_platform.io_managers.versioned import PID_TAG
-    from genomic_platform.retraining.challengers import CAUSE_TAG
+    from genomic_platform.retraining.challengers import CAUSE_TAG, RETRAINING_TAG
 
     begun = instance.get_run_by_id(continues) if continues else None
     cause = cause or (begun.tags.get(CAUSE_TAG, "") if begun else "")
     return {"program": key.program, PID_TAG: str(os.getpid()), "dagster/max_retries": "0",
             LOCATION_TAG[0]: LOCATION_TAG[1]} | ({FORCE_TAG: "true"} if force else {}) | (
-        {CONTINUES_TAG: continues} if continues else {}) | ({CAUSE_TAG: cause} if cause else {})
+        {CONTINUES_TAG: continues} if continues else {}) | (
+        {CAUSE_TAG: cause, RETRAINING_TAG: "true"} if cause else {})
 
 
 def _run(job: dg.JobDefinition, chosen: Sequence[dg.AssetKey], instance: dg.DagsterInstance, key: FieldSeason,

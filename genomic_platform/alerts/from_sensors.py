@@ -6,6 +6,7 @@ outside (`dagster-daemon liveness-check`), not here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ FAILED_TICKS = {"SENSOR": 3, "SCHEDULE": 1}
 #: A sensor is silent when it missed so many ticks, and for at least so long.
 MISSED_TICKS, SILENCE = 20, timedelta(minutes=15)
 _LOOKED_AT = 10
+_log = logging.getLogger("genomic_platform.alerts")
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,11 @@ def sensor_alerts(found: Collection[Ticker], ill: Mapping[str, str], now: dateti
             done="nothing; what it would start is not started. Its ticks in the Dagster UI say more", severity="error",
             time=now))
     return alerts, still
+
+
+def unforeseen(sensor: str, program: str, error: Exception) -> Alert:
+    """The alert of an error that a sensor did not foresee at one programme; it goes on with the others."""
+    _log.error("%s: %s failed", program, sensor, exc_info=error)
+    return Alert(cause=f"{program}:{sensor}:{type(error).__name__}: {error}", kind="sensor_dead", program=program,
+                 season=None, what=f"{sensor} fails at this programme: {error!r}", where=sensor, how_sure="certain",
+                 done="nothing is started for this programme; the others are looked at", severity="error")

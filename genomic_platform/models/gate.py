@@ -76,9 +76,11 @@ def _of_trait(pairs: pl.DataFrame, trait: str, recipes: Sequence[str], rule: Gat
 
 def _wide(pairs: pl.DataFrame, keys: Sequence[str], recipes: Sequence[str]) -> pl.DataFrame:
     """One row a key: observed mean and each recipe's prediction; only where every recipe predicted."""
-    table = pairs.filter(pl.col("recipe").is_in(list(recipes))).group_by(*keys, "recipe").agg(
-        pl.col("observed").mean(), pl.col("predicted").first())
-    return table.pivot("recipe", index=[*keys, "observed"], values="predicted").drop_nulls(list(recipes)).sort(*keys)
+    own = pairs.filter(pl.col("recipe").is_in(list(recipes)))
+    # Joined, not pivoted along: sums in another order differ in their last bits, and a line would have two rows.
+    observed = own.filter(pl.col("recipe") == recipes[0]).group_by(*keys).agg(pl.col("observed").mean())
+    table = own.pivot("recipe", index=list(keys), values="predicted", aggregate_function="first")
+    return observed.join(table, on=list(keys), nulls_equal=True).drop_nulls(list(recipes)).sort(*keys)
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ def retraining_effect(retrained: list[Retrained], before: pl.DataFrame, after: p
 
 
 def _row(found: Retrained, pairs: pl.DataFrame, season: str, seed: int) -> dict[str, object]:
-    by_line = pairs.group_by("line_id", "recipe").agg(pl.col("predicted").first(), pl.col("observed").mean())
-    both = by_line.pivot("recipe", index=["line_id", "observed"], values="predicted") if pairs.height else by_line
-    both = both.drop_nulls() if {_BEFORE, _AFTER} <= set(both.columns) else pl.DataFrame()
+    sides = [pairs.filter(pl.col("recipe") == side).group_by("line_id").agg(
+        pl.col("predicted").first().alias(side), pl.col("observed").mean()) for side in (_BEFORE, _AFTER)]
+    both = sides[0].join(sides[1].drop("observed"), on="line_id")
     r = {side: correlation(both[side].to_numpy(), both["observed"].to_numpy()) if both.height else None
          for side in (_BEFORE, _AFTER)}
     evidence = recipe_differences(pairs, {found.trait: _BEFORE}, seed=seed).filter(level="mean").to_dicts()

@@ -14,8 +14,10 @@ from datetime import datetime
 import polars as pl
 
 from genomic_platform.catalogue import ASSETS
+from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.models.recipes import RECIPES
-from genomic_platform.retraining.challengers import CALLING, calls, kind_of
+from genomic_platform.retraining.challengers import CALLING, CAUSE_TAG, RETRAINING_TAG, calls, kind_of
+from genomic_platform.runs import failure_reason
 from genomic_platform.stores.assets import RELEASE, AssetStore
 from genomic_platform.workspace import Workspace
 
@@ -34,9 +36,9 @@ class Entry:
 
 
 def history(program: str, workspace: Workspace) -> list[Entry]:
-    """Every release with what caused it, and every cause that started nothing, oldest first."""
+    """Every release with what caused it, every retraining that failed, every cause that started nothing; by time."""
     main = AssetStore(workspace.store, program)
-    started = list(_releases(main))
+    started = [*_releases(main), *_failed(program, workspace)]
     answered = {(entry.season, entry.kind) for entry in started}
     told = [Entry(alert.time, alert.season or "", alert.kind, f"{alert.what} ({alert.how_sure})", alert.done, "–")
             for alert in workspace.alerts.alerts(program) if alert.kind in CALLING
@@ -64,6 +66,26 @@ def _releases(main: AssetStore) -> Iterator[Entry]:
             yield Entry(times[commit], season, kind_of(cause), trigger, _decisions(view, season) + tried,
                         "; ".join(filter(None, [_gain(view, season), effect])) or "not known before the next harvest",
                         record.run_id)
+
+
+def _failed(program: str, workspace: Workspace) -> Iterator[Entry]:
+    """Retrainings that ended without a release, each by its last try."""
+    import dagster as dg
+
+    if not (workspace.dagster_home / "dagster.yaml").is_file():
+        return
+    with dg.DagsterInstance.from_config(str(workspace.dagster_home)) as instance:
+        wanted = dg.RunsFilter(tags={PROGRAM_TAG: program, RETRAINING_TAG: "true"})
+        seen: set[str] = set()
+        for record in instance.get_run_records(wanted):  # newest first
+            run = record.dagster_run
+            root = run.root_run_id or run.run_id
+            if root not in seen and run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
+                cause = run.tags.get(CAUSE_TAG, "")
+                yield Entry(record.create_timestamp, run.tags["dagster/partition"].partition(":")[2], kind_of(cause),
+                            cause.partition(": ")[2], f"not published, all stays as it was: "
+                            f"{failure_reason(instance, run.run_id)}", "–", run.run_id)
+            seen.add(root)
 
 
 def _decisions(view: AssetStore, season: str) -> str:

@@ -9,6 +9,8 @@ from genomic_platform.stores.decisions import standing
 
 #: On runs that a cause started: its kind and words, `drift: …`.
 CAUSE_TAG = "genomic_platform/cause"
+#: On every run that a cause started, or a person by `retrain`, so that they are found.
+RETRAINING_TAG = "genomic_platform/retraining"
 #: Kinds of cause that call the challengers; `retraining.on` of program.toml chooses among them, a person need not.
 CALLING = ("drift", "accuracy", "before_planting", "after_harvest", "hand")
 

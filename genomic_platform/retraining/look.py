@@ -6,13 +6,15 @@ A programme whose seasons are being run is looked at afterwards, since its relea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import dagster as dg
 
 from genomic_platform.alerts.alert import Alert
+from genomic_platform.alerts.from_sensors import unforeseen
 from genomic_platform.costs.budget import budget_state
 from genomic_platform.cursors import looks_of
 from genomic_platform.errors import GenomicPlatformError
@@ -21,13 +23,12 @@ from genomic_platform.links import dagster_asset
 from genomic_platform.orphans import living_runs
 from genomic_platform.program import Program
 from genomic_platform.retraining.causes import Cause, causes_of
+from genomic_platform.retraining.challengers import RETRAINING_TAG
 from genomic_platform.retraining.plan import Answer, answer, due_by_calendar
 from genomic_platform.stores.assets import AssetStore
 from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 
-#: On every run that a cause started, so that the last one is found.
-RETRAINING_TAG = "genomic_platform/retraining"
 _RUN_KEY_TAG = "dagster/run_key"
 _ASSETS = {"population": "drift_report", "inputs": "input_drift"}
 
@@ -58,9 +59,13 @@ def look(instance: dg.DagsterInstance, workspace: Workspace, cursor: str | None,
             continue
         try:
             program = workspace.program(name)
-            found = _answered(instance, workspace, program, now)
+            found = _answered(instance, workspace, program, seen.get("commit"), now)
         except (GenomicPlatformError, OSError) as error:
             said.append(f"{name}: refused: {error}")
+            continue
+        except Exception as error:  # one programme's must not keep the others from being looked at
+            workspace.alerts.tell(unforeseen("retraining_sensor", name, error))
+            said.append(f"{name}: {error!r}")
             continue
         if found is None:
             said.append(f"{name}: its seasons are being run")
@@ -80,21 +85,45 @@ def _due(again: object, now: datetime) -> bool:
         return True
 
 
-def _answered(instance: dg.DagsterInstance, workspace: Workspace, program: Program,
+def _answered(instance: dg.DagsterInstance, workspace: Workspace, program: Program, seen: str | None,
               now: datetime) -> tuple[str, Answer] | None:
-    """The latest season and what is done about it; None while a run of the programme goes on."""
+    """The latest season and what is done about it; None while a run of the programme goes on.
+
+    Causes of other seasons published since the commit `seen` are told too. Nothing is started on them: their models
+    have successors.
+    """
     main = AssetStore(workspace.store, program.name)
     published = main.published()
     if not published:
         return "", Answer("", None, "")
     if living_runs(instance, program.name):
         return None
+    for season in _published_since(main, seen) - {published[-1]}:
+        earlier = Answer("", None, f"nothing: season {published[-1]} has been published since")
+        _tell(workspace, program, season, causes_of(main, season), earlier)
     causes = causes_of(main, published[-1])
     told = answer(program, main, published[-1], causes, now=now, last=_last(instance, program.name))
-    told = _within_budget(told, program, workspace, now)
-    for alert in _alerts(workspace, program, published[-1], causes, told):
-        workspace.alerts.tell(alert)
+    told = _within_budget(_once(told, instance), program, workspace, now)
+    _tell(workspace, program, published[-1], causes, told)
     return published[-1], told
+
+
+def _published_since(main: AssetStore, seen: str | None) -> set[str]:
+    """Seasons of the programme released after this commit; none at a first look, which leaves the past alone."""
+    if seen is None:
+        return set()
+    new = takewhile(lambda commit: commit.id != seen, main.store.log(main.ref))
+    return {commit.metadata["season"] for commit in new
+            if commit.metadata.get("program") == main.program and "season" in commit.metadata}
+
+
+def _once(told: Answer, instance: dg.DagsterInstance) -> Answer:
+    """The answer, or what became of the run that was started with its key: a key starts no second one."""
+    runs = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY_TAG: told.run_key}), limit=1) if told.run_key else []
+    if not runs:
+        return told
+    return Answer(told.cause, None, f"run {runs[0].run_id[:8]} was started and is {runs[0].status.value.lower()}; "
+                  "`genomic-platform retrain` starts another")
 
 
 def due(instance: dg.DagsterInstance, workspace: Workspace, program: Program, today: datetime) -> Answer:
@@ -103,9 +132,7 @@ def due(instance: dg.DagsterInstance, workspace: Workspace, program: Program, to
     The run key of a schedule holds within one of its ticks alone, so runs that have it are looked for.
     """
     told = due_by_calendar(program, AssetStore(workspace.store, program.name), today)
-    if told.run_key and instance.get_runs(dg.RunsFilter(tags={_RUN_KEY_TAG: told.run_key}), limit=1):
-        return Answer(told.cause, None, f"{told.why}: asked for already")
-    return _within_budget(told, program, workspace, today)
+    return _within_budget(_once(told, instance), program, workspace, today)
 
 
 def _within_budget(told: Answer, program: Program, workspace: Workspace, now: datetime) -> Answer:
@@ -121,10 +148,10 @@ def _last(instance: dg.DagsterInstance, program: str) -> datetime | None:
     return records[0].create_timestamp if records else None
 
 
-def _alerts(workspace: Workspace, program: Program, season: str, causes: Sequence[Cause],
-            told: Answer) -> Iterator[Alert]:
+def _tell(workspace: Workspace, program: Program, season: str, causes: Sequence[Cause], told: Answer) -> None:
     for cause in causes:
         asset = _ASSETS.get(cause.subject, "accuracy_promise")
-        yield Alert(cause=f"{program.season(season).key}:{cause.name}", kind=cause.kind, program=program.name,
-                    season=season, what=cause.words, where=asset, how_sure=cause.how_sure, done=told.why,
-                    link=dagster_asset(workspace.settings, asset) or None)
+        workspace.alerts.tell(Alert(
+            cause=f"{program.season(season).key}:{cause.name}", kind=cause.kind, program=program.name, season=season,
+            what=cause.words, where=asset, how_sure=cause.how_sure, done=told.why,
+            link=dagster_asset(workspace.settings, asset) or None))

@@ -18,6 +18,7 @@ from genomic_platform.io_managers.versioned import resources_of
 from genomic_platform.landing.initialise import initialise
 from genomic_platform.program import Program, read_program
 from genomic_platform.stores.assets import AssetStore
+from genomic_platform.stores.protocol import MAIN
 from genomic_platform.workspace import Workspace
 from genomic_platform_tests.support.breeding import Programme, simulate, write_landing
 
@@ -109,7 +110,7 @@ def with_challengers(small: Small, *challengers: str, more: str = "") -> Small:
 
 
 def plant_drift(small: Small) -> None:
-    """Publish the last season's drift report once more, saying that new lines come from another base."""
+    """Release the last season once more, its drift report saying that new lines come from another base."""
     store, branch = small.workspace.store, "planted"
     store.branch(branch)
     assets = small.main.at(branch)
@@ -120,8 +121,9 @@ def plant_drift(small: Small) -> None:
     record = assets.record("drift_report", season)
     assert record is not None
     assets.seal(replace(record, data_version=assets.write("drift_report", season, table, ASSETS["drift_report"])))
-    store.commit(branch, "a season with drift")
-    store.merge(branch)
+    metadata = {"program": small.name, "season": season}
+    store.commit(branch, "a season with drift", metadata)
+    store.merge(branch, MAIN, "a season with drift", metadata)
 
 
 def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_a_cause_on_a_new_commit_starts_one_run_however_often_it_is_looked_at(
     assert (alert.kind, alert.season, alert.done) == ("drift", "2020", "retraining with family_blup beside the "
                                                       "candidates")
     told = history(small.name, small.workspace)
-    assert [(e.season, e.kind) for e in told] == [("2019", "season"), ("2020", "season"), ("2020", "drift")]
+    assert [(e.season, e.kind) for e in told] == [("2019", "season"), *[("2020", "season")] * 2, ("2020", "drift")]
     assert told[-1].trigger == "population (p = 0.005, F_ST 0.080)"
     assert told[-1].run_id
 
@@ -130,6 +130,36 @@ def test_a_cause_without_challengers_is_told_and_starts_nothing(
     told = history(small.name, small.workspace)[-1]
     assert (told.kind, told.run_id) == ("drift", None)
     assert "names no challengers" in told.done
+
+
+def test_causes_of_a_season_that_has_a_successor_are_told_and_start_nothing(
+        published: Published, opened: Callable[[Small], dg.DagsterInstance]) -> None:
+    """Two seasons land between two looks: drift in the first of them is news too."""
+    small = with_challengers(published(1), "family_blup")
+    ticks = Ticks(small, opened(small))
+    assert ticks.tick() == []
+    plant_drift(small)
+    run(small, "2020")
+    assert ticks.tick() == []
+    (alert,) = small.workspace.alerts.alerts(small.name)
+    assert (alert.season, alert.done) == ("2019", "nothing: season 2020 has been published since")
+
+
+def test_a_retraining_that_failed_is_in_the_history_and_not_asked_for_again(
+        published: Published, opened: Callable[[Small], dg.DagsterInstance]) -> None:
+    small = with_challengers(published(1), "genomic_platform_tests.support.waiting:NoSuchRecipe")
+    ticks = Ticks(small, opened(small))
+    assert ticks.tick() == []
+    plant_drift(small)
+    (request,) = ticks.tick()
+    result = small.run(ticks.instance, "2019", tags={**request.tags, "dagster/run_key": request.run_key or ""})
+    assert not result.success
+    ticks.cursor = None
+    assert ticks.tick() == []
+    assert "was started and is failure" in ticks.said
+    (failed,) = [e for e in history(small.name, small.workspace) if e.run_id == result.run_id]
+    assert (failed.kind, failed.season) == ("drift", "2019")
+    assert "NoSuchRecipe" in failed.done
 
 
 def test_the_calendar_starts_one_run_a_year_of_a_living_programme(

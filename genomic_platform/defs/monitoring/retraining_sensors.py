@@ -11,8 +11,8 @@ from genomic_platform.errors import GenomicPlatformError
 from genomic_platform.executors.season_queue import PROGRAM_TAG
 from genomic_platform.io_managers.versioned import WorkspaceResource
 from genomic_platform.program import Program
-from genomic_platform.retraining.challengers import CAUSE_TAG
-from genomic_platform.retraining.look import RETRAINING_TAG, due, look
+from genomic_platform.retraining.challengers import CAUSE_TAG, RETRAINING_TAG
+from genomic_platform.retraining.look import due, look
 from genomic_platform.retraining.plan import Answer
 from genomic_platform.settings import read_settings
 from genomic_platform.stores.assets import AssetStore

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from genomic_platform.alerts.from_budget import budget_alert
+from genomic_platform.alerts.from_sensors import unforeseen
 from genomic_platform.costs.budget import BudgetState, budget_state
 from genomic_platform.cursors import looks_of
 from genomic_platform.defs.order import on_its_way
@@ -56,6 +57,9 @@ def landing_sensor(context: dg.SensorEvaluationContext, workspace: WorkspaceReso
             waits = isinstance(error, GenomicPlatformError) and error.transient
             look, found, budget = before.get(name, {}) if waits else {}, [], BudgetState()
             message = f"{'waits' if waits else 'refused'}: {error}"
+        except Exception as error:  # one programme's must not keep the others from being looked at
+            opened.alerts.tell(unforeseen("landing_sensor", name, error))
+            look, found, budget, message = {}, [], BudgetState(), repr(error)
         after[name] = look
         requests += found
         said += [f"{name}: {message}"] if message else []

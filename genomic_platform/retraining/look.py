@@ -143,8 +143,10 @@ def _within_budget(told: Answer, program: Program, workspace: Workspace, now: da
 
 
 def _last(instance: dg.DagsterInstance, program: str) -> datetime | None:
-    """When the programme's last retraining with cause was asked for."""
-    records = instance.get_run_records(dg.RunsFilter(tags={PROGRAM_TAG: program, RETRAINING_TAG: "true"}), limit=1)
+    """When the programme's last retraining was asked for that has not failed."""
+    unfailed = [s for s in dg.DagsterRunStatus if s not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)]
+    records = instance.get_run_records(
+        dg.RunsFilter(tags={PROGRAM_TAG: program, RETRAINING_TAG: "true"}, statuses=unfailed), limit=1)
     return records[0].create_timestamp if records else None
 
 

@@ -78,7 +78,9 @@ def _inputs(given: SeasonResults) -> str:
         (pl.col("n_outside") > 0) & (pl.col("decision") != "no_test"))).sort(
         pl.col("decision") != "shifted", -pl.col("n_outside"), "p_adjusted", "feature", nulls_last=True)
     shown = odd.head(MOST_FEATURES).to_dicts()
-    start += words.paragraph(f"{counted(own.height, 'feature')}: {said}.")
+    alike = own["decision"].n_unique() == 1 and own.height > 1  # then one word says it, without its number
+    start += words.paragraph(f"All {own.height:,} features: {said.removesuffix(f' {own.height:,}')}." if alike else
+                             f"{counted(own.height, 'feature')}: {said}.")
     if not shown:
         return start + words.paragraph(_sentence(own.row(0, named=True)["message"]), "more")
     heads = [Head("feature", "id"), Head("this season"), Head("earlier"), Head("environments beyond all earlier"),

@@ -194,7 +194,7 @@ def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
 
     for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records:
         evaluation = record.event_log_entry.asset_check_evaluation
-        if evaluation and not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+        if evaluation and not evaluation.passed and evaluation.blocking:
             shown = ", ".join(f"{k} {v.value}" for k, v in evaluation.metadata.items())
             return f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()} failed: {shown}"
     for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:

@@ -73,11 +73,11 @@ def _is_cause(check: dg.AssetCheckEvaluation) -> bool:
 def _check_alert(check: dg.AssetCheckEvaluation, run: dg.DagsterRun, settings: Settings, timestamp: float) -> Alert:
     program, season = _season(run)
     asset = check.asset_key.to_user_string()
-    numbers = {name: value.value for name, value in check.metadata.items()}
+    numbers = {name: value.value for name, value in check.metadata.items()
+               if not isinstance(value, dg.MarkdownMetadataValue)}  # plots are for the page
     shown = ", ".join(f"{name} {_word(value)}" for name, value in numbers.items())
-    blocking = check.severity == dg.AssetCheckSeverity.ERROR
     sure = ", ".join(f"{name} {_word(numbers[name])}" for name in _SURENESS if name in numbers)
-    done = "the run ended, nothing of it is published; what was published before stays" if blocking else (
+    done = "the run ended, nothing of it is published; what was published before stays" if check.blocking else (
         "a warning stops nothing: " + ("the run went on and succeeded" if run.status == dg.DagsterRunStatus.SUCCESS else
                                        "the run ended for another reason"))
     return Alert(
@@ -85,7 +85,8 @@ def _check_alert(check: dg.AssetCheckEvaluation, run: dg.DagsterRun, settings: S
         kind="check_failed", program=program, season=season,
         what=f"check {check.check_name} of {asset} did not pass: {shown or 'it gave no numbers'}"[:_SHOWN],
         where=f"{asset}, run {run.run_id[:8]}", how_sure=sure or "certain: the check's condition does not hold",
-        done=done, link=dagster_run(settings, run.run_id) or None, severity="error" if blocking else "warning",
+        done=done, link=dagster_run(settings, run.run_id) or None,
+        severity="error" if check.severity == dg.AssetCheckSeverity.ERROR else "warning",
         time=datetime.fromtimestamp(timestamp, UTC))
 
 
@@ -120,7 +121,7 @@ def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failure:
     records = instance.get_records_for_run(run.run_id, of_type={
         dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.STEP_FAILURE}).records
     checks = [c for r in records if (c := r.event_log_entry.asset_check_evaluation) is not None]
-    by_check = any(not c.passed and c.severity == dg.AssetCheckSeverity.ERROR for c in checks)
+    by_check = any(not c.passed and c.blocking for c in checks)
     told = [event.step_failure_data.user_failure_data for r in records
             if (event := r.event_log_entry.dagster_event) is not None and event.is_step_failure]
     permanent = bool(told) and told[0] is not None and "transient" in told[0].metadata \

@@ -11,11 +11,12 @@ from genomic_platform.defs.failures import refuse_retries
 from genomic_platform.defs.partitions import field_season
 
 
-def season_check(asset: str, *, blocking: bool,
+def season_check(asset: str, *, blocking: bool, severe: bool = False,
                  inputs: tuple[str, ...] = ()) -> Callable[..., dg.AssetChecksDefinition]:
     """Make a check from `check(table, *inputs) -> (passed, metadata)`, numbers included.
 
-    A blocking check that fails stops everything downstream, the release too; another one warns.
+    A blocking check that fails stops everything downstream, the release too; another one warns, or shows as an error
+    where `severe`: values are published, but a person must act before they are used.
     """
 
     def decorate(check: Callable[..., tuple[bool, dict[str, Any]]]) -> dg.AssetChecksDefinition:
@@ -26,7 +27,7 @@ def season_check(asset: str, *, blocking: bool,
             if blocking and not passed:
                 refuse_retries(context.instance, context.run)
             return dg.AssetCheckResult(passed=passed, metadata=metadata, severity=dg.AssetCheckSeverity.ERROR
-                                       if blocking else dg.AssetCheckSeverity.WARN)
+                                       if blocking or severe else dg.AssetCheckSeverity.WARN)
 
         # Dagster reads the inputs of a check off its signature.
         parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("context", *names)]

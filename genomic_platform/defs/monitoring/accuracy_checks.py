@@ -1,6 +1,7 @@
 """Checks that warn a person of inputs, values or accuracy that are not as before.
 
-What cannot be told passes, and the check says so. They judge nothing that their table has not decided.
+What cannot be told passes, and the check says so; one that fails shows a plot. They judge nothing that their table has
+not decided.
 """
 
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from genomic_platform.defs.checking import season_check
+from genomic_platform.results import season_plots
 
 
 @season_check("input_drift", blocking=False)
@@ -15,6 +17,7 @@ def inputs_as_before(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
     """No feature of this season's environments is further from earlier ones than an ordinary season brings."""
     shifted = table.filter(pl.col("decision") == "shifted")
     return shifted.is_empty(), {
+        **({} if shifted.is_empty() else {"effects": season_plots.effects_by_feature(table)}),
         **_counts(table, "decision"), "features_outside_range": table.filter(pl.col("n_outside") > 0).height,
         **_untold(table, "decision", ("no_test", "too_few")),
         **dict(shifted.select("feature", "message").iter_rows())}
@@ -35,7 +38,8 @@ def accuracy_as_promised(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
     """No trait, environment or family was predicted worse than earlier forward seasons had promised."""
     below = table.filter(pl.col("verdict") == "below")
     named = pl.concat_str("trait", "level", "label", separator=" ").str.strip_chars_end()
-    return below.is_empty(), {**_counts(table, "verdict"), **_untold(table, "verdict", ("no_promise", "too_few")),
+    return below.is_empty(), {**({} if below.is_empty() else {"promised_and_realised": season_plots.promises(table)}),
+                              **_counts(table, "verdict"), **_untold(table, "verdict", ("no_promise", "too_few")),
                               **dict(below.select(named, "message").iter_rows())}
 
 

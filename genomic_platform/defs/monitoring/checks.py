@@ -1,4 +1,4 @@
-"""Checks that warn a person; a season is published all the same."""
+"""Checks that warn a person, with a plot where they fail; a season is published all the same."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import polars as pl
 
 from genomic_platform.defs.checking import season_check
 from genomic_platform.defs.monitoring.population import listed
+from genomic_platform.results import drift_plots
 
 #: Share of the candidates without a record that may lack close relatives before a person is warned.
 MOST_WITHOUT_KIN = 0.1
@@ -19,7 +20,7 @@ def beats_baselines(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
                                **{r["trait"]: f"loses to {', '.join(r['loses_to'])}" for r in losing.to_dicts()}}
 
 
-@season_check("drift_report", blocking=False)
+@season_check("drift_report", blocking=False, severe=True)
 def no_platform_fault(table: pl.DataFrame) -> tuple[bool, dict[str, Any]]:
     """New lines are coded like the panel: no platform fault among the markers."""
     row = table.row(0, named=True)
@@ -43,6 +44,7 @@ def close_relatives(table: pl.DataFrame, line_records: pl.DataFrame) -> tuple[bo
     candidates = table.filter(~pl.col("phenotyped")).join(line_records.filter(role="candidate"), "line_id", how="semi")
     less = candidates.filter(trust="less")
     share = less.height / max(candidates.height, 1)
-    return share <= MOST_WITHOUT_KIN, {"candidates_without_record": candidates.height, "trusted_less": less.height,
-                                       "share": share, "most": MOST_WITHOUT_KIN,
-                                       "lines": listed(sorted(less["line_id"])) or "none"}
+    plot = {} if share <= MOST_WITHOUT_KIN else {"relatives": drift_plots.closest_relatives(table)}
+    return not plot, plot | {"candidates_without_record": candidates.height, "trusted_less": less.height,
+                             "share": share, "most": MOST_WITHOUT_KIN,
+                             "lines": listed(sorted(less["line_id"])) or "none"}

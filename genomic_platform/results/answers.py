@@ -131,6 +131,10 @@ def _means_through(main: AssetStore, season: str) -> pl.DataFrame:
     return pl.concat([main.read("line_means", s, ASSETS["line_means"]) for s in main.published() if s <= season])
 
 
+#: Assets that are pages, and what shows them.
+_PAGES = {"season_report": "genomic-platform page writes it", "evidently_report": "genomic-platform ui serves them"}
+
+
 def export(program: Program, workspace: Workspace, asset: str, season: str | None = None,
            commit: str | None = None) -> pl.DataFrame:
     """An asset of a published season as one table: genotypes and relationship with a column a line, a recipe's effects.
@@ -142,7 +146,7 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     Raises
     ------
     NotAvailable, ProgramError
-        The season is not published (at the commit); there is no such asset or commit.
+        The season is not published (at the commit); there is no such asset or commit, or the asset is no table.
     """
     from genomic_platform.genotypes.kinship.relationship_table import relationship_array
 
@@ -153,6 +157,8 @@ def export(program: Program, workspace: Workspace, asset: str, season: str | Non
     if asset not in ASSETS and not is_candidate:
         named = sorted({*ASSETS, *main.records(label)} - {RELEASE})
         raise ProgramError(f"no asset {asset} in season {label}; expected one of {', '.join(named)}")
+    if asset in _PAGES:
+        raise ProgramError(f"{asset} is no table but pages to look at; repair: {_PAGES[asset]}")
     value = main.read(asset, label, codec_of(asset))
     if asset == "genotype_batch":
         return pl.DataFrame({"batch": name, "line_id": line} for name, t in value.tables.items() for line in t.lines)

@@ -44,6 +44,14 @@ _SENSOR_ID = """query($selector: SensorSelector!) { sensorOrError(sensorSelector
   ... on Sensor { id sensorState { id } } } }"""
 
 
+#: The daemon, `python -m dagster._daemon`, with its backfills and retries looked at every three seconds and not every
+#: thirty, which nothing sets: a test would spend its time waiting.
+_OFTEN = """import dagster._daemon.controller as controller
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 3
+from dagster._daemon.cli import main
+main()"""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -102,9 +110,11 @@ class Served:
         root = self.workspace.root
         environment = child_environment(root) | {PREFIX + "SENSOR_SECONDS": str(self.workspace.settings.sensor_seconds),
                                                    "PYTHONUNBUFFERED": "1"}
+        command = commands(self.workspace)[name]
+        if name == "daemon":
+            command = [command[0], "-c", _OFTEN, *command[3:]]
         with (root / "logs" / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(commands(self.workspace)[name], stdout=log,
-                                                    stderr=subprocess.STDOUT, env=environment)
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
     def kill_daemon(self) -> None:
         """Kill the daemon and all it started, the process of a run too, as a machine that goes down does."""

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from genomic_platform.models.multiple_testing import false_discovery_rates
+
 MIN_VALUES, MIN_GROUPS = 10, 3
 ALPHA, MIN_DISTANCE = 0.05, 0.2
 #: Fifty columns and a single one of them moved: p must be able to fall below .05 / 50.
@@ -65,11 +67,10 @@ def column_shifts(columns: Mapping[str, np.ndarray], new_N: np.ndarray, groups: 
     unit_N, new_U = unit_N.ravel(), keys[1].astype(bool)
     new_RU = sides_of_equal_size(np.bincount(unit_N), new_U, permutations, seed)
     shifts = [_shift(name, value_N, unit_N, new_U, new_RU) for name, value_N in columns.items()]
-    tested = [i for i, shift in enumerate(shifts) if shift.p_value is not None]
-    for i, p in zip(tested, benjamini_hochberg([shifts[i].p_value or 0 for i in tested]), strict=True):
-        moved = p <= ALPHA and shifts[i].distance >= MIN_DISTANCE
-        shifts[i] = replace(shifts[i], p_adjusted=p, verdict="moved" if moved else "same")
-    return shifts
+    adjusted = false_discovery_rates(np.array([shift.p_value for shift in shifts], np.float64))  # untested ones are NaN
+    return [shift if shift.p_value is None else replace(
+        shift, p_adjusted=p, verdict="moved" if p <= ALPHA and shift.distance >= MIN_DISTANCE else "same")
+        for shift, p in zip(shifts, adjusted.tolist(), strict=True)]
 
 
 def sides_of_equal_size(rows_U: np.ndarray, new_U: np.ndarray, permutations: int, seed: int) -> np.ndarray:
@@ -84,16 +85,6 @@ def sides_of_equal_size(rows_U: np.ndarray, new_U: np.ndarray, permutations: int
     new_RU = np.empty_like(in_order_RU)
     np.put_along_axis(new_RU, order_RU, in_order_RU, axis=1)
     return new_RU
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number: of those at most α a share α is expected to be false; in the order given."""
-    p_K = np.asarray(p_values, dtype=np.float64)
-    order_K = p_K.argsort()[::-1]
-    scaled_K = p_K[order_K] * len(p_K) / np.arange(len(p_K), 0, -1)
-    adjusted_K = np.empty(len(p_K))
-    adjusted_K[order_K] = np.minimum.accumulate(scaled_K)
-    return [float(p) for p in adjusted_K]
 
 
 def _shift(name: str, value_N: np.ndarray, unit_N: np.ndarray, new_U: np.ndarray, new_RU: np.ndarray) -> ColumnShift:

@@ -27,7 +27,7 @@ from math import comb
 import numpy as np
 import polars as pl
 
-from genomic_platform.drift.column_shift import benjamini_hochberg
+from genomic_platform.models.multiple_testing import false_discovery_rates
 from genomic_platform.models.next_season import NextSeason
 from genomic_platform.phenotypes.environment_kernel import wide
 from genomic_platform.schemas.monitoring import INPUT_DRIFT
@@ -86,7 +86,7 @@ def input_drift(features: pl.DataFrame, *, season: str, seed: int = 0) -> pl.Dat
     sides = [_sides(value_EQ[:, q], season_E, season) for q in range(len(names))]
     tested = [q for q, side in enumerate(sides) if _untested(side) is None]
     chances = _chances([sides[q] for q in tested], seed)
-    adjusted = benjamini_hochberg([chance.p_value for chance in chances])
+    adjusted = false_discovery_rates(np.array([chance.p_value for chance in chances])).tolist()
     chance_of = {q: (chance, p) for q, chance, p in zip(tested, chances, adjusted, strict=True)}
     rows = [{"season": season, "feature": name, **_row(side, *chance_of.get(q, (None, None)))}
             for q, (name, side) in enumerate(zip(names, sides, strict=True))]

@@ -17,6 +17,7 @@ import polars as pl
 from genomic_platform.genotypes import packing
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
+from genomic_platform.models.multiple_testing import false_discovery_rates
 from genomic_platform.models.reml import ContrastEigen, contrast_eigen, spectral_reml
 from genomic_platform.schemas.contract import Column, TableContract
 
@@ -118,19 +119,6 @@ def genomic_inflation(p_value_M: np.ndarray) -> float:
     tested_M = np.asarray(p_value_M, dtype=np.float64)
     tested_M = tested_M[np.isfinite(tested_M)]
     return float(chdtri(1, np.median(tested_M)) / chdtri(1, 0.5)) if len(tested_M) else float("nan")
-
-
-def false_discovery_rates(p_value_M: np.ndarray) -> np.ndarray:
-    """q-values: the least of p' M / rank(p') over p' ≥ p; NaN stays NaN and is not counted.
-
-    Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289-300.
-    """
-    q_M = np.full(len(p_value_M), np.nan)
-    tested = np.flatnonzero(np.isfinite(p_value_M))
-    order = tested[np.argsort(p_value_M[tested])]
-    step_M = p_value_M[order] * len(order) / np.arange(1, len(order) + 1)
-    q_M[order] = np.minimum(np.minimum.accumulate(step_M[::-1])[::-1], 1.0)
-    return q_M
 
 
 def _scan(table: GenotypeTable, lines: Sequence[str], y_N: np.ndarray, scale_N: np.ndarray,

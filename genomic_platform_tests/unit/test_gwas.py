@@ -8,7 +8,7 @@ import pytest
 
 from genomic_platform.genotypes.kinship.relationship import vanraden
 from genomic_platform.genotypes.table import GenotypeTable
-from genomic_platform.models.gwas import GWAS, false_discovery_rates, genomic_inflation, gwas, weighted_contrasts
+from genomic_platform.models.gwas import GWAS, genomic_inflation, gwas, weighted_contrasts
 from genomic_platform.models.reml import contrast_eigen, spectral_reml
 from genomic_platform_tests.support.panels import made_panel, made_values
 
@@ -175,15 +175,6 @@ def test_markers_that_cannot_be_tested_have_empty_cells_and_count_as_no_test() -
     other = gwas(table, lines, y_N, covariates_NC=dosage_MN[[7]].T)
     assert other["p_value"][7] is None
     assert GWAS.faults(found) == []
-
-
-def test_false_discovery_rates_are_those_of_scipy() -> None:
-    from scipy.stats import false_discovery_control
-
-    p_M = np.random.default_rng(16).uniform(size=500) ** 2
-    np.testing.assert_allclose(false_discovery_rates(p_M), false_discovery_control(p_M), rtol=1e-12)
-    with_gap = np.insert(p_M, 10, np.nan)
-    np.testing.assert_array_equal(np.delete(false_discovery_rates(with_gap), 10), false_discovery_rates(p_M))
 
 
 def test_swapping_the_counted_allele_turns_the_effect_and_nothing_else() -> None:
